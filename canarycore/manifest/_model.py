@@ -94,11 +94,20 @@ class ForeignReference(ObjectReference):
     namespace: str = wire(NAME)
 
 
+UNSOUND_TARGETS = {
+    "StatefulSet": (
+        "the pods of a StatefulSet have names and volumes of their own, and those of a primary copy would have others",
+        "Use its updateStrategy.rollingUpdate.partition, or move its part without state to a Deployment.",
+    ),
+}
+"""Kinds of workloads that cannot have a primary copy, with the reason and the remedy."""
+
+
 @frozen(kw_only=True)
 class TargetReference(ObjectReference):
     """A reference to the workload under rollout."""
 
-    kind: str = wire(one_of("Deployment", "DaemonSet", "Service"), required=True)
+    kind: str = wire(one_of("Deployment", "DaemonSet", "Service", refused=UNSOUND_TARGETS), required=True)
 
     @property
     def knative(self) -> bool:

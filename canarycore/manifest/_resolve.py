@@ -19,6 +19,7 @@ from canarycore._reference import Reference
 from canarycore._spec import DRAIN, Check, CheckKind, Hook, HookType, NoData, OnFailure, Rollout, TargetRef
 from canarycore.errors import ManifestError, Problem
 from canarycore.manifest._checks._names import check_names
+from canarycore.manifest._checks._pods import check_pods
 from canarycore.manifest._checks._routes import check_route_kind, check_route_refs
 from canarycore.manifest._duration import parse_duration
 from canarycore.manifest._model import (
@@ -75,6 +76,7 @@ def resolve(
         *check_own_steps(canary),
         *check_bake(canary, provider),
         *check_ranges(canary),
+        *check_pods(canary, provider),
         *check_names(canary, provider),
         *check_route_kind(canary, provider),
         *check_route_refs(canary, provider),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from attrs import Factory, frozen
 
 EXACT_PREFIX_REGEX = ("exact", "prefix", "regex")
+EXACT_PREFIX_SUFFIX = ("exact", "prefix", "suffix")
 EXACT_REGEX = ("exact", "regex")
 ALL_KINDS = ("exact", "prefix", "suffix", "regex")
 
@@ -36,6 +37,10 @@ class ProviderCapabilities:
     """Path of the field without which the provider has no route to change; empty where there is none."""
     ended: str = ""
     """When and how the provider ended, as a clause; empty while it is there."""
+    by_pods: bool = False
+    """Whether the provider splits by the numbers of both sides' pods, which it scales."""
+    in_place: bool = False
+    """Whether the provider writes into the object of `needs` itself, beside other Canaries, and copies nothing."""
 
 
 SPLIT_ONLY = ProviderCapabilities()
@@ -55,7 +60,7 @@ PROVIDER_CAPABILITIES: dict[str, ProviderCapabilities] = {
     "gatewayapi:v1beta1": _GATEWAY_API,
     "appmesh": _APP_MESH,
     "appmesh:v1beta2": _APP_MESH,
-    "contour": ProviderCapabilities(matches=("exact", "prefix", "suffix")),
+    "contour": ProviderCapabilities(matches=EXACT_PREFIX_SUFFIX),
     "gloo": ProviderCapabilities(matches=EXACT_REGEX),
     "nginx": ProviderCapabilities(matches=EXACT_REGEX, alternatives=True, needs="spec.ingressRef"),
     "skipper": ProviderCapabilities(needs="spec.ingressRef"),
@@ -69,8 +74,13 @@ PROVIDER_CAPABILITIES: dict[str, ProviderCapabilities] = {
     "traefik": SPLIT_ONLY,
     "knative": ProviderCapabilities(blue_green=False),
     "kubernetes": ProviderCapabilities(weights=False),
+    "alb": ProviderCapabilities(matches=EXACT_PREFIX_SUFFIX, needs="spec.ingressRef", in_place=True),
+    "replicas": ProviderCapabilities(by_pods=True),
 }
-"""The capabilities of each provider, by its name in `spec.provider`."""
+"""The capabilities of each provider, by its name in `spec.provider`: Flagger's, and then `OWN_PROVIDERS`."""
+
+OWN_PROVIDERS = frozenset({"alb", "replicas"})
+"""Providers that Flagger does not have."""
 
 HTTP_ROUTE, GRPC_ROUTE, TCP_ROUTE, TLS_ROUTE = "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute"
 
@@ -157,4 +167,10 @@ NO_PLUGINS = InstalledProviders()
 def copies_ingress(provider: str) -> bool:
     """Return whether a provider may copy the Ingress of `spec.ingressRef`. An unknown provider may."""
     capabilities = PROVIDER_CAPABILITIES.get(provider)
-    return capabilities is None or capabilities.needs == "spec.ingressRef"
+    return capabilities is None or (capabilities.needs == "spec.ingressRef" and not capabilities.in_place)
+
+
+def splits_by_pods(provider: str) -> bool:
+    """Return whether a provider splits by the numbers of both sides' pods."""
+    capabilities = PROVIDER_CAPABILITIES.get(provider)
+    return capabilities is not None and capabilities.by_pods

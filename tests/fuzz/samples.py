@@ -352,7 +352,7 @@ def _rendered(provider: str) -> Iterator[tuple[RenderContext, ObjectsByRef]]:
     for analysis in _ANALYSES:
         try:
             context = meshes.render_context(provider, service=service, analysis=analysis)
-        except CanaryError:  # a kind of route without such conditions
+        except CanaryError:  # a kind of route without such conditions, or the manifest is refused
             continue
         for routes in _ROUTES:
             found: dict[Any, Json] = {}

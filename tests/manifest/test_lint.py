@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from canarycore.manifest import check_files, documents, lint, parse, resolve
 from canarycore.manifest._lint import ALERT_RULES, CANARY_RULES, TEMPLATE_RULES, TYPE_RULES
-from canarycore.manifest.routing import PROVIDER_CAPABILITIES, SPLIT_ONLY, InstalledProviders
+from canarycore.manifest.routing import OWN_PROVIDERS, PROVIDER_CAPABILITIES, SPLIT_ONLY, InstalledProviders
 from tests.manifest.samples import AB, BASE, BLUE_GREEN, alert_provider, annotated, canary, metric, shared, template
 
 KNATIVE = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "podinfo"}
@@ -38,6 +38,10 @@ def ab(*headers: dict, **fields) -> dict:
 
 def other(kind: str, **spec) -> dict:
     return {"apiVersion": "v1", "kind": kind, "metadata": {"name": "podinfo", "namespace": "test"}, "spec": spec}
+
+
+BY_PODS = canary(provider="replicas", analysis={"match": None})
+"""A Canary that splits by numbers of pods."""
 
 
 def app(length: int) -> dict:
@@ -467,6 +471,9 @@ CASES = [
         [behind("skipper"), named("other", behind("nginx", target="other"))],
         [behind("skipper"), named("other", behind("istio", target="other"))],
     ),
+    ("pods-target", [canary(provider="replicas", targetRef=app(3) | {"kind": "DaemonSet"})], [BY_PODS]),
+    ("pods-autoscaler", [canary(provider="replicas", autoscalerRef=SCALER)], [BY_PODS]),
+    ("pods-match", [canary(provider="replicas", analysis={"match": AB["match"]})], [BY_PODS]),
     ("long-name", [canary(targetRef=app(56))], [canary(targetRef=app(55))]),
     ("long-name", [canary(targetRef=app(60))], [canary(targetRef=app(60), service={"port": 80, "name": "short"})]),
     ("long-name", [canary(targetRef=app(246), service={"port": 80, "name": "short"})], [canary()]),
@@ -543,11 +550,11 @@ def test_a_problem_does_not_show_a_secret_in_an_address():
     assert not any("s3cret" in str(problem) for problem in lint(documents_))
 
 
-def test_the_routing_table_has_flaggers_providers_and_no_other():
+def test_the_routing_table_has_flaggers_providers_and_few_others():
     yaml = pytest.importorskip("ruamel.yaml").YAML(typ="safe", pure=True)
     definition = next(iter(yaml.load_all((shared("crds") / "flagger.yaml").read_text())))
     spec = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    assert set(PROVIDER_CAPABILITIES) == set(spec["properties"]["provider"]["enum"])
+    assert set(PROVIDER_CAPABILITIES) - OWN_PROVIDERS == set(spec["properties"]["provider"]["enum"])
 
 
 def test_an_installed_mesh_is_known():

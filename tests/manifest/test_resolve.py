@@ -279,6 +279,31 @@ def test_the_base_of_these_tests_is_beyond_reproach():
 
 
 @pytest.mark.parametrize(
+    ("spec", "rule", "path"),
+    [
+        ({"targetRef": {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "app"}}, "pods-target", "targetRef.kind"),
+        (
+            {"autoscalerRef": {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "app"}},
+            "pods-autoscaler",
+            "autoscalerRef",
+        ),
+        (
+            {"analysis": {"stepWeight": 10, "match": [{"headers": {"x-a": {"exact": "b"}}}]}},
+            "pods-match",
+            "analysis.match",
+        ),
+        ({"analysis": {"stepWeight": 10, "mirror": True}}, "no-mirror", "analysis.mirror"),
+    ],
+)
+def test_a_split_by_pods_is_refused_where_pods_cannot_do_it(spec, rule, path):
+    with pytest.raises(ManifestError) as error:
+        resolve(parse(canary(provider="replicas", **spec)))
+    (problem,) = error.value.problems
+    assert (problem.path, problem.rule) == (f"spec.{path}", rule)
+    assert resolve(parse(canary(provider="istio", **spec)))
+
+
+@pytest.mark.parametrize(
     ("limits", "rule", "found"),
     [({}, "no-range", "neither min nor max"), ({"min": 99, "max": 1}, "empty-range", "min 99 above max 1")],
 )

@@ -1006,15 +1006,15 @@ DEFECTS: tuple[Defect, ...] = (
     _kubernetes(
         "a promotion sets the replicas that an autoscaler sets",
         "workloads/primary.py",
-        '    if target["spec"].get("replicas") and not copying.is_autoscaled:\n',
+        '    if target["spec"].get("replicas") and not copying.keeps_replicas:\n',
         '    if target["spec"].get("replicas"):\n',
         "workloads/test_primary.py::test_replicas_are_promoted_unless_an_autoscaler_sets_them",
     ),
     _kubernetes(
         "a target at zero takes its primary there",
         "workloads/primary.py",
-        '    if target["spec"].get("replicas") and not copying.is_autoscaled:\n',
-        "    if not copying.is_autoscaled:\n",
+        '    if target["spec"].get("replicas") and not copying.keeps_replicas:\n',
+        "    if not copying.keeps_replicas:\n",
         "workloads/test_primary.py::test_a_target_at_zero_leaves_its_primarys_replicas",
     ),
     _kubernetes(
@@ -1114,6 +1114,34 @@ DEFECTS: tuple[Defect, ...] = (
         'code!~"5.."',
         'status!~"5.."',
         "test_queries.py::test_a_query_asks_by_names_that_the_proxy_exports[traefik-CheckKind.SUCCESS_RATE]",
+    ),
+    _mesh(
+        "an action is written into an Ingress that does not follow it",
+        "alb.py",
+        'get_text(path, "backend", "service", "port", "name") == _BY_ANNOTATION',
+        "True",
+        "test_alb.py::test_an_ingress_whose_path_leads_to_the_port_of_the_service_is_refused",
+    ),
+    _mesh(
+        "requests leave the canary before the primary is full again",
+        "replicas.py",
+        "        return self.primary.serving >= self.replicas\n",
+        "        return self.primary.desired >= self.replicas\n",
+        "test_replicas.py::test_a_return_fills_the_primary_before_it_takes_the_requests_away",
+    ),
+    Defect(
+        "a split by pods scales down before the other side is ready",
+        "adapters/runtime/canarycore_runtime/pod_split.py",
+        "replicas - min(canary.serving, goal.canary)",
+        "goal.primary",
+        "tests/adapters/mesh/test_replicas.py::test_a_split_scales_up_before_it_scales_down",
+    ),
+    _manifest(
+        "the error about a StatefulSet proposes a DaemonSet",
+        "_model.py",
+        '"Service", refused=UNSOUND_TARGETS)',
+        '"Service")',
+        "test_parse.py::test_a_stateful_set_is_refused_with_the_reason_and_no_similar_name",
     ),
     # ----------------------------------------------------------------------------- rollouts that are not Deployments
     _core(

@@ -208,6 +208,10 @@ class Mesh(Protocol):
     statuses: frozenset[Kind] = frozenset()
     """Kinds whose status the mesh reads. The objects of all other kinds come without a status."""
 
+    shared: frozenset[Kind] = frozenset()
+    """Kinds whose objects are their owner's, with some fields of ours, even where the owner wrote a value before. The
+    writer records no replaced value: `release` says what stays when the Canary goes."""
+
     def refs(self, context: RenderContext) -> tuple[Ref, ...]:
         """Return the objects that the mesh renders or reads."""
 
@@ -218,6 +222,19 @@ class Mesh(Protocol):
         leaves a foreign object of the same name alone, and the rollout waits.
         """
         return ref.name == context.apex
+
+    def has_services(self, context: RenderContext) -> bool:
+        """Check whether the writer makes the Services of the target's pods; users call the apex."""
+        del context
+        return True
+
+    def apex_pods(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> Mapping[str, str]:
+        """Return the labels of the pods that the apex Service selects, for `routes`. It is written before the objects.
+
+        By default it selects the primary's pods for all routes, and the objects split.
+        """
+        del routes, objects
+        return context.pods.primary
 
     def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
         """Return the objects that must exist for `routes`, in the order in which to write them.
@@ -241,6 +258,11 @@ class Mesh(Protocol):
         """
         del context, ref, body
         return None
+
+    def release(self, context: RenderContext, body: Json) -> Json:
+        """Return an object of a `shared` kind as it stays without this Canary, whose apex leads to the target again."""
+        del context
+        return body
 
     def refusal(self, context: RenderContext, objects: ObjectsByRef) -> RouteRefusal | None:
         """Return why the controller of the routing objects does not route by them as they are now; None if it does.
@@ -284,6 +306,7 @@ class GuardedMesh(Mesh):
         self.proxy_delay: float = mesh.proxy_delay
         self.before_pods: frozenset[Kind] = mesh.before_pods
         self.statuses: frozenset[Kind] = mesh.statuses
+        self.shared: frozenset[Kind] = mesh.shared
 
     def refs(self, context: RenderContext) -> tuple[Ref, ...]:
         with _name_objects(context, ()):
@@ -292,6 +315,14 @@ class GuardedMesh(Mesh):
     def is_route(self, context: RenderContext, ref: Ref) -> bool:
         with _name_objects(context, (ref,)):
             return self._mesh.is_route(context, ref)
+
+    def has_services(self, context: RenderContext) -> bool:
+        with _name_objects(context, ()):
+            return self._mesh.has_services(context)
+
+    def apex_pods(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> Mapping[str, str]:
+        with _name_objects(context, objects):
+            return self._mesh.apex_pods(context, routes, objects)
 
     def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
         with _name_objects(context, objects):
@@ -304,6 +335,10 @@ class GuardedMesh(Mesh):
     def original(self, context: RenderContext, ref: Ref, body: Json) -> Json | None:
         with _name_objects(context, (ref,)):
             return self._mesh.original(context, ref, body)
+
+    def release(self, context: RenderContext, body: Json) -> Json:
+        with _name_objects(context, ()):
+            return self._mesh.release(context, body)
 
     def refusal(self, context: RenderContext, objects: ObjectsByRef) -> RouteRefusal | None:
         with _name_objects(context, objects):

@@ -106,9 +106,9 @@ class AdapterLoader:
 
 
 _MESHES = (
-    *("apisix", "appmesh", "appmesh:v1beta1", "appmesh:v1beta2", "contour", "gatewayapi:v1", "gatewayapi:v1beta1"),
-    *("gloo", "istio", "knative", "kubernetes", "kuma", "linkerd", "nginx", "osm", "skipper", "smi:v1alpha1"),
-    *("smi:v1alpha2", "smi:v1alpha3", "traefik"),
+    *("alb", "apisix", "appmesh", "appmesh:v1beta1", "appmesh:v1beta2", "contour", "gatewayapi:v1"),
+    *("gatewayapi:v1beta1", "gloo", "istio", "knative", "kubernetes", "kuma", "linkerd", "nginx", "osm"),
+    *("replicas", "skipper", "smi:v1alpha1", "smi:v1alpha2", "smi:v1alpha3", "traefik"),
 )
 _DISTRIBUTIONS: dict[tuple[Port, str], str] = {
     ("routers", "local"): "canarycore-local",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from canarycore.foreign import get_list, get_value
 from canarycore.manifest._checks._names import check_names
 from canarycore.manifest._lint._rule import Finding, Json, LintContext, LintRule
-from canarycore.manifest.routing import copies_ingress
+from canarycore.manifest.routing import copies_ingress, splits_by_pods
 from canarycore.text import enumerate_some
 
 HEAVY = 50
@@ -28,7 +28,8 @@ def _autoscaler(context: LintContext) -> Json | None:
 
 
 def _no_service(context: LintContext) -> Iterator[Finding]:
-    if context.canary.spec.service is None and not context.canary.spec.target_ref.knative:
+    is_needed = not (context.canary.spec.target_ref.knative or splits_by_pods(context.provider))
+    if context.canary.spec.service is None and is_needed:
         yield Finding("spec.service", "nothing")
 
 
@@ -140,7 +141,7 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "error",
         _no_service,
         "the service section with a port: without it the controller cannot route traffic",
-        "Add service: {{port: ...}}.",
+        "Add service: {{port: ...}}, or set the provider replicas for a worker that no Service leads to.",
     ),
     LintRule(
         "knative", "error", _knative, "a Knative Service with the provider knative, or neither", "Correct one of them."

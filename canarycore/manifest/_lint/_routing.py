@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from canarycore._ladder import Strategy
 from canarycore.errors import Problem
+from canarycore.manifest._checks._pods import POD_RULES, check_pods
 from canarycore.manifest._checks._routes import check_route_kind, check_route_refs
 from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
 from canarycore.manifest._reader._path import join
@@ -154,6 +155,17 @@ def _no_blue_green(context: LintContext) -> Iterator[Finding]:
         yield Finding(context.at("iterations"), f"blue/green on {context.provider}")
 
 
+def _pods(rule: str) -> Callable[[LintContext], Iterator[Finding]]:
+    """Return a check of one limit of a provider that splits by numbers of pods."""
+
+    def check(context: LintContext) -> Iterator[Finding]:
+        for problem in check_pods(context.canary, context.provider):
+            if problem.rule == rule:
+                yield Finding(problem.path, problem.found, {"expected": problem.expected, "remedy": problem.remedy})
+
+    return check
+
+
 def _missing_reference(context: LintContext) -> Iterator[Finding]:
     spec, needs = context.canary.spec, context.routing.needs if context.routing else ""
     present = {
@@ -182,7 +194,7 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "unknown-provider",
         "error",
         _unknown_provider,
-        "one of {known}: Flagger's Canary definition refuses others",
+        "one of {known}",
         "{hint}",
     ),
     LintRule(
@@ -282,6 +294,7 @@ RULES: tuple[LintRule[LintContext], ...] = (
     LintRule(
         "no-blue-green", "warning", _no_blue_green, "weights: the provider supports nothing else", "Use stepWeight."
     ),
+    *(LintRule(rule, "error", _pods(rule), "{expected}", "{remedy}") for rule in POD_RULES),
     LintRule(
         "missing-reference",
         "error",

@@ -414,11 +414,18 @@ def count(low: int = 0) -> Codec:
     return integer(low, bounds.COUNT.most)
 
 
-def one_of(*choices: str) -> Codec:
-    """Return the codec of one of some texts."""
+def one_of(*choices: str, refused: Mapping[str, tuple[str, str]] | None = None) -> Codec:
+    """Return the codec of one of some texts.
+
+    refused: other texts that owners try, each with the reason against it and the remedy.
+    """
     shown = ", ".join(choice for choice in choices if choice)
 
     def read(value: object, cursor: Cursor) -> str:
+        if isinstance(value, str) and refused and value in refused:
+            reason, remedy = refused[value]
+            cursor.refuse(value, f"one of {shown}: {reason}", remedy, "choice")
+            return ""
         if not isinstance(value, str) or value not in choices:
             near = nearest(value, choices) if isinstance(value, str) else ""
             remedy = f"Did you mean {near!r}?" if near else f"Use one of {shown}."

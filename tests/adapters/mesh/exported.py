@@ -76,7 +76,7 @@ traefik_service_request_duration_seconds_bucket{code="502",method="GET",protocol
 service="test-podinfo-canary-80@kubernetescrd",le="+Inf"} 1
 """,
     **dict.fromkeys(("appmesh", "appmesh:v1beta1", "appmesh:v1beta2"), ENVOY.replace("{", f"{{{PODS[1:]},")),
-    **dict.fromkeys(("gatewayapi:v1", "gatewayapi:v1beta1", "kubernetes"), APP),
+    **dict.fromkeys(("alb", "gatewayapi:v1", "gatewayapi:v1beta1", "kubernetes", "replicas"), APP),
     **dict.fromkeys(("smi:v1alpha1", "smi:v1alpha2", "smi:v1alpha3"), ISTIO),
 }
 """The text of each provider's metrics."""

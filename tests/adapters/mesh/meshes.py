@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -92,6 +93,7 @@ _INGRESS: Json = {"ingressRef": {"apiVersion": "networking.k8s.io/v1", "kind": "
 _SPEC_FIELDS: dict[str, Json] = {
     "nginx": _INGRESS,
     "skipper": _INGRESS,
+    "alb": _INGRESS,
     "apisix": {"routeRef": {"apiVersion": "apisix.apache.org/v2", "kind": "ApisixRoute", "name": "web"}},
     "knative": {"targetRef": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "podinfo"}},
 }
@@ -101,8 +103,9 @@ def sources(provider: str, namespace: str = "test") -> list[Json]:
     """Return the owner's objects for that provider: those that it copies, or the target."""
     if provider in REFERENCES:
         return [_owners(**reference, namespace=namespace) for reference in REFERENCES[provider]["routeRefs"]]
-    source = _SOURCES.get(provider_of(provider))
-    return [] if source is None else [{**source, "metadata": {**source["metadata"], "namespace": namespace}}]
+    of_provider = _SOURCES.get(provider_of(provider), ())
+    owned = (of_provider,) if isinstance(of_provider, dict) else of_provider
+    return [{**source, "metadata": {**source["metadata"], "namespace": namespace}} for source in owned]
 
 
 def _owners(name: str, kind: str = "HTTPRoute", *, namespace: str) -> Json:
@@ -117,15 +120,45 @@ def _owners(name: str, kind: str = "HTTPRoute", *, namespace: str) -> Json:
 
 
 _PATHS = [{"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "podinfo", "port": {"number": 9898}}}}]
+_BY_ANNOTATION = {**_PATHS[0], "backend": {"service": {"name": "podinfo", "port": {"name": "use-annotation"}}}}
 _WEB = {
     "apiVersion": "networking.k8s.io/v1",
     "kind": "Ingress",
     "metadata": {"name": "web", "labels": {"team": "web"}, "annotations": {"example.com/kept": "yes"}},
     "spec": {"rules": [{"host": "app.example.com", "http": {"paths": _PATHS}}]},
 }
-_SOURCES: dict[str, Json] = {
+_ACTION = {
+    "type": "forward",
+    "forwardConfig": {"targetGroups": [{"serviceName": "podinfo", "servicePort": 9898, "weight": 100}]},
+}
+
+
+def _deployment(name: str, replicas: int) -> Json:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "annotations": {"canarycore/split": "weight=20,replicas=5"}},
+        "spec": {"replicas": replicas, "template": {"metadata": {"labels": {"app": name, "team": "web"}}}},
+        "status": {"replicas": replicas, "availableReplicas": replicas},
+    }
+
+
+_SOURCES: dict[str, Json | tuple[Json, ...]] = {
+    "replicas": (_deployment("podinfo", 1), _deployment("podinfo-primary", 4)),
     "nginx": _WEB,
     "skipper": _WEB,
+    "alb": {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {
+            "name": "web",
+            "annotations": {
+                "example.com/kept": "yes",
+                "alb.ingress.kubernetes.io/actions.podinfo": json.dumps(_ACTION),
+            },
+        },
+        "spec": {"rules": [{"host": "app.example.com", "http": {"paths": [_BY_ANNOTATION]}}]},
+    },
     "apisix": {
         "apiVersion": "apisix.apache.org/v2",
         "kind": "ApisixRoute",

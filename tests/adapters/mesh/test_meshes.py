@@ -17,10 +17,11 @@ from canarycore_runtime.registry import find_proxy_delay
 from tests.adapters.mesh.meshes import AB, ENTRIES, REFERENCES, VARIANTS, manifest, mesh_of, render_context, sources
 from tests.manifest.samples import shared
 
-SPLITTING = sorted((set(ENTRIES) - {"kubernetes"}) | VARIANTS.keys() | REFERENCES.keys())
+SPLITTING = sorted((set(ENTRIES) - {"kubernetes", "replicas"}) | VARIANTS.keys() | REFERENCES.keys())
+"""The meshes that split by one write."""
 STICKY = ("gatewayapi:v1", "gatewayapi:v1beta1", "istio")
 MIRRORING = (*STICKY, "gatewayapi:v1 GRPCRoute")
-MATCHING = (*MIRRORING, "appmesh", "appmesh:v1beta2", "contour", "gloo", "nginx")
+MATCHING = (*MIRRORING, "alb", "appmesh", "appmesh:v1beta2", "contour", "gloo", "nginx")
 AFFINITY = {"sessionAffinity": {"cookieName": "session"}}
 
 
@@ -161,7 +162,7 @@ def test_an_invalid_weight_is_not_read(provider):
     assert mesh.routes(context, broken) is None
 
 
-@pytest.mark.parametrize("provider", ["apisix", "gloo", "knative", "nginx", "skipper"])
+@pytest.mark.parametrize("provider", ["alb", "apisix", "gloo", "knative", "nginx", "skipper"])
 def test_a_missing_object_of_the_owner_is_refused_by_name(provider):
     references = {"gloo": {"upstreamRef": {"apiVersion": "gloo.solo.io/v1", "kind": "Upstream", "name": "web"}}}
     context = render_context(provider, **references.get(provider, {}))
@@ -181,7 +182,7 @@ def test_every_variable_of_its_queries_has_a_value(provider, kind):
 
 
 @pytest.mark.parametrize("timeout", ["0s", "90s", "infinity", "soon"])
-@pytest.mark.parametrize("provider", sorted(set(ENTRIES) - {"kubernetes"}))
+@pytest.mark.parametrize("provider", SPLITTING)
 def test_a_timeout_has_the_meaning_that_the_mesh_gives_it(provider, timeout):
     """Most meshes take 0s for no timeout, Contour `infinity`. App Mesh takes a number, and none for another text."""
     retries = {"attempts": 2, "perTryTimeout": timeout, "retryOn": "5xx"}

@@ -95,7 +95,10 @@ SERIES = {
     "skipper": of_skipper,
     "traefik": of_traefik,
     **dict.fromkeys((name for name in ENTRIES if name.startswith("smi:")), _ISTIO),
-    **dict.fromkeys((name for name in ENTRIES if name.startswith(("appmesh", "gatewayapi", "kubernetes"))), of_pods),
+    **dict.fromkeys(
+        (name for name in ENTRIES if name.startswith(("alb", "appmesh", "gatewayapi", "kubernetes", "replicas"))),
+        of_pods,
+    ),
 }
 """The labels of the canary's series as each mesh writes them for the objects that it reads."""
 

@@ -99,6 +99,7 @@ def scaler(least: int, most: int) -> Json:
     return {"autoscalerRef": {**reference, "primaryScalerReplicas": {"minReplicas": least, "maxReplicas": most}}}
 
 
+PODS: Json = {"provider": "replicas"}
 BY_INSIDER = headers(**{"x-user": {"exact": "insider"}})
 RATE = {"name": "request-success-rate"}
 COOKIE = {"cookieName": "a"}
@@ -160,6 +161,9 @@ REFUSED: tuple[tuple[str, Json], ...] = (
     ("knative", spec(KNATIVE)),
     ("knative", spec({"provider": "knative"})),
     ("knative-autoscaler", spec(KNATIVE, scaler(1, 2), {"provider": "knative"})),
+    ("pods-target", spec(PODS, {"targetRef": {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "app"}})),
+    ("pods-autoscaler", spec(PODS, scaler(1, 2))),
+    ("pods-match", spec(PODS, BY_INSIDER)),
     ("scaler-limits", spec(scaler(3, 2))),
     ("long-name", spec({"targetRef": named(56)})),
     ("long-name", spec({"service": {"name": "a" * 56}})),
@@ -209,6 +213,8 @@ TAKEN: tuple[Json, ...] = (
     spec(analysis(sessionAffinity=COOKIE)),
     spec(KNATIVE, {"provider": "knative", "service": None}),
     spec(scaler(2, 2)),
+    spec(PODS),
+    spec(PODS, {"service": None}),
     spec(NGINX, {"provider": "skipper"}),
     spec({"targetRef": named(55)}),
     spec({"targetRef": named(245), "service": {"name": "a" * 55}}),

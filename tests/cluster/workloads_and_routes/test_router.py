@@ -31,12 +31,13 @@ from tests.controlplane.rights import account
 from tests.manifest.samples import shared
 
 SPLITTING = (
-    *("apisix", "appmesh:v1beta2", "contour", "gatewayapi:v1", "gatewayapi:v1beta1", "gloo", "istio", "knative"),
-    *("kuma", "linkerd", "nginx", "osm", "skipper", "smi:v1alpha1", "smi:v1alpha2", "smi:v1alpha3", "traefik"),
+    *("alb", "apisix", "appmesh:v1beta2", "contour", "gatewayapi:v1", "gatewayapi:v1beta1", "gloo", "istio"),
+    *("knative", "kuma", "linkerd", "nginx", "osm", "skipper", "smi:v1alpha1", "smi:v1alpha2", "smi:v1alpha3"),
+    "traefik",
 )
 CAN = {
     **dict.fromkeys(("istio", "gatewayapi:v1", "gatewayapi:v1beta1"), frozenset({"matched", "mirrored"})),
-    **dict.fromkeys(("appmesh", "appmesh:v1beta2", "contour", "gloo", "nginx"), frozenset({"matched"})),
+    **dict.fromkeys(("alb", "appmesh", "appmesh:v1beta2", "contour", "gloo", "nginx"), frozenset({"matched"})),
 }
 
 
@@ -56,6 +57,11 @@ def from_json(body):
     text = body["metadata"]["annotations"]["zalando.org/backend-weights"]
     found = dict(part.split(":") for part in text.strip("{}").replace('"', "").split(","))
     return int(found["podinfo-primary"]), int(found["podinfo-canary"])
+
+
+def of_alb(body):
+    action = json.loads(body["metadata"]["annotations"]["alb.ingress.kubernetes.io/actions.podinfo"])
+    return weights_of(action["forwardConfig"]["targetGroups"], lambda part: part["serviceName"])
 
 
 def of_knative(body):
@@ -79,6 +85,7 @@ def of_smi(body):
 
 
 WRITTEN = {
+    "alb": of_alb,
     "apisix": lambda body: weights_of(body["spec"]["http"][0]["backends"], lambda part: part["serviceName"]),
     "appmesh": lambda body: weights_of(
         body["spec"]["routes"][-1]["http"]["action"]["weightedTargets"], lambda part: part["virtualNodeName"]
@@ -102,6 +109,7 @@ WRITTEN = {
 """Readers of the weights in the splitting object, as its mesh applies them to requests without a match."""
 
 SPLITS = {
+    "alb": "web",
     "appmesh": "podinfo.{namespace}",
     "apisix": "web-podinfo-canary",
     **dict.fromkeys(("nginx", "skipper"), "web-canary"),

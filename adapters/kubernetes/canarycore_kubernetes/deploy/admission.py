@@ -124,6 +124,8 @@ def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, s
     def needing(field: str) -> str:
         return having(lambda routing: routing.needs == field)
 
+    by_pods = having(lambda routing: routing.by_pods)
+
     return (
         (
             "no-analysis",
@@ -315,7 +317,7 @@ def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, s
         ),
         (
             "no-service",
-            "has(object.spec.service) || variables.knative",
+            f"has(object.spec.service) || variables.knative || variables.provider in {by_pods}",
             "No traffic can be routed without spec.service: add it, with a port.",
         ),
         (
@@ -327,6 +329,21 @@ def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, s
             "knative-autoscaler",
             "!variables.knative || !has(object.spec.autoscalerRef)",
             "Knative scales by itself: remove spec.autoscalerRef.",
+        ),
+        (
+            "pods-target",
+            f"!(variables.provider in {by_pods}) || variables.target.kind == 'Deployment'",
+            "This provider sets the replicas of both sides: name a Deployment in spec.targetRef.",
+        ),
+        (
+            "pods-autoscaler",
+            f"!(variables.provider in {by_pods}) || !has(object.spec.autoscalerRef)",
+            "An autoscaler and this provider would change the replicas against each other: remove spec.autoscalerRef.",
+        ),
+        (
+            "pods-match",
+            f"!(variables.provider in {by_pods}) || size(variables.matches) == 0",
+            "This provider splits by numbers of pods and sees no header: remove spec.analysis.match.",
         ),
         (
             "scaler-limits",

@@ -63,6 +63,7 @@ RIGHTS: tuple[Right, ...] = (
 
 ROUTING_RIGHTS: dict[str, tuple[tuple[str, str], ...]] = {
     "kubernetes": (),
+    "replicas": (),
     "istio": (("networking.istio.io", "virtualservices"), ("networking.istio.io", "destinationrules")),
     "appmesh": (("appmesh.k8s.aws", "virtualnodes"), ("appmesh.k8s.aws", "virtualservices")),
     "appmesh:v1beta2": (
@@ -74,6 +75,7 @@ ROUTING_RIGHTS: dict[str, tuple[tuple[str, str], ...]] = {
     "gatewayapi:v1beta1": (("gateway.networking.k8s.io", "httproutes"),),
     "nginx": (("networking.k8s.io", "ingresses"),),
     "skipper": (("networking.k8s.io", "ingresses"),),
+    "alb": (("networking.k8s.io", "ingresses"),),
     "traefik": (("traefik.io", "traefikservices"),),
     "contour": (("projectcontour.io", "httpproxies"),),
     "gloo": (("gateway.solo.io", "routetables"), ("gloo.solo.io", "upstreams")),

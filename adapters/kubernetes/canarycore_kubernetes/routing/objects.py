@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import frozen
 
 from canarycore_kubernetes.api.kinds import SERVICE
 from canarycore_kubernetes.api.ownership import APEX_SERVICE, ROUTE, ROUTE_PART, SIDE_SERVICE
+from canarycore_kubernetes.api.snapshots import Snapshot
 from canarycore_runtime.mesh import Ref
+from canarycore_runtime.pod_split import ANNOTATION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,9 +19,52 @@ if TYPE_CHECKING:
     from canarycore import RouteRefusal, Routes
     from canarycore_kubernetes.api.cache import Cache
     from canarycore_kubernetes.api.ownership import Owner, Role
-    from canarycore_kubernetes.api.snapshots import Snapshot
-    from canarycore_kubernetes.workloads.facts import Port
-    from canarycore_runtime.mesh import Json, Mesh, ObjectsByRef, RenderContext
+    from canarycore_kubernetes.workloads.facts import PodFacts, Port
+    from canarycore_runtime.mesh import Json, Kind, Mesh, ObjectsByRef, RenderContext
+
+    RouteCache: TypeAlias = "Cache[Snapshot] | WorkloadSnapshots"
+
+
+@frozen(eq=False)
+class WorkloadSnapshots:
+    """Deployments as routing objects of a mesh that scales them: the part that their cache has."""
+
+    kind: Kind
+    _cache: Cache[PodFacts]
+
+    async def ready(self) -> WorkloadSnapshots:
+        """Wait until the cache is current. Raise WorldError."""
+        await self._cache.ready()
+        return self
+
+    def get(self, namespace: str, name: str) -> Snapshot | None:
+        """Return an object; None if it does not exist."""
+        return self._snapshot(namespace, name, self._cache.get(namespace, name))
+
+    def look(self, namespace: str, name: str, key: str) -> Snapshot | None:
+        """Like `get`, and wake the rollout `key` when the object next changes."""
+        return self._snapshot(namespace, name, self._cache.look(namespace, name, key))
+
+    def version(self, namespace: str, name: str) -> str:
+        """Return the resourceVersion of an object in the cache."""
+        return self._cache.version(namespace, name)
+
+    def _snapshot(self, namespace: str, name: str, facts: PodFacts | None) -> Snapshot | None:
+        if facts is None:
+            return None
+        annotations = {} if facts.split is None else {ANNOTATION: str(facts.split)}
+        metadata = {"name": name, "namespace": namespace, "uid": facts.template.uid, "annotations": annotations}
+        body = {
+            "apiVersion": self.kind.api_version,
+            "kind": self.kind.kind,
+            "metadata": metadata,
+            "spec": {
+                "replicas": facts.desired,
+                "template": {"metadata": {"labels": dict(facts.template.labels)}},
+            },
+            "status": {"replicas": facts.total, "availableReplicas": facts.ready},
+        }
+        return Snapshot(json.dumps(body, separators=(",", ":")), ownership=facts.ownership)
 
 
 @frozen(kw_only=True, eq=False)
@@ -29,7 +75,7 @@ class RouteView:
 
     mesh: Mesh
 
-    places: tuple[tuple[Ref, Cache[Snapshot]], ...]
+    places: tuple[tuple[Ref, RouteCache], ...]
     """Each object, and the cache of its kind: first the Services, then the mesh's objects."""
 
 

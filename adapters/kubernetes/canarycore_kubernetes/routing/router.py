@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from canarycore import RouteRefusal, Routes
+from canarycore import RouteRefusal, Routes, Strategy
 from canarycore.errors import Conflict, Refused, UnknownProvider, WorldError
 from canarycore.foreign import get_mapping, get_text, get_texts
 from canarycore_kubernetes.api.cache import UnreadableError
@@ -44,10 +44,17 @@ from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.resources.refusals import ROUTES
 from canarycore_kubernetes.routing.features import find_unsupported, format_refusal, new_features, routes_of_rungs
 from canarycore_kubernetes.routing.leftovers import LAST_STAGE, SCALERS, WORKLOADS, Leftovers, needed_refs, stage_of
-from canarycore_kubernetes.routing.objects import ObjectChange, RouteObjects, RouteView, service_ref, service_refs
+from canarycore_kubernetes.routing.objects import (
+    ObjectChange,
+    RouteObjects,
+    RouteView,
+    WorkloadSnapshots,
+    service_ref,
+    service_refs,
+)
 from canarycore_kubernetes.routing.services import fit_to_service, only_selector, services
-from canarycore_kubernetes.routing.takeover import NOTE, give_back, is_made, merge_owned, original_spec
-from canarycore_kubernetes.selection.selectors import existing_selectors, tells_apart
+from canarycore_kubernetes.routing.takeover import NOTE, give_back, is_made, merge_owned, original_spec, release
+from canarycore_kubernetes.selection.selectors import existing_selectors, selects, tells_apart
 from canarycore_kubernetes.telemetry.troubles import ROUTES_REFUSED, classify
 from canarycore_kubernetes.workloads.autoscalers import PAUSED, RESUME, primary_scaler
 from canarycore_kubernetes.workloads.base import OwnedObjects, read
@@ -60,13 +67,13 @@ if TYPE_CHECKING:
 
     from canarycore import Rollout
     from canarycore.manifest import Canary
-    from canarycore_kubernetes.api.cache import Cache
     from canarycore_kubernetes.api.cluster import Cluster
     from canarycore_kubernetes.api.snapshots import Snapshot
     from canarycore_kubernetes.resources.canaries import Canaries, ValidCanary
     from canarycore_kubernetes.resources.claims import Claims
     from canarycore_kubernetes.resources.events import EventNotifier
     from canarycore_kubernetes.resources.refusals import BlockedRollouts
+    from canarycore_kubernetes.routing.objects import RouteCache
     from canarycore_kubernetes.telemetry.troubles import TroubleReason
     from canarycore_kubernetes.workloads.facts import Port, WrittenTemplate
     from canarycore_runtime.mesh import Json, Kind, Mesh
@@ -205,6 +212,7 @@ class MeshRouter:
         """
         objects = await self._claim_objects(rollout)
         await self._demand_features(objects, routes)
+        await self._demand_own_pods(objects, routes)
         changes = tuple(self._changes(objects, routes))  # a refusal comes before the first write
         if self._leftovers.of(_key(rollout)):
             await self._remove_leftovers(objects, is_in_place=not changes and objects.has_in_force(routes))
@@ -221,6 +229,8 @@ class MeshRouter:
         """Create the objects that must exist before the primary's pods. No request takes another way by it."""
         objects = await self._claim_objects(rollout)
         await self._demand_features(objects, *routes_of_rungs(rollout))  # a refusal comes before the start
+        if rollout.ladder.strategy is Strategy.WEIGHTS:
+            await self._demand_own_pods(objects, Routes(weight=50))  # a refusal comes before the start
         await self._leave_former_target(objects)
         context, early = objects.context, objects.mesh.before_pods
         sides = {context.primary, context.canary_service}
@@ -242,6 +252,24 @@ class MeshRouter:
             raise BlockedError(text)
         self._unsupported.pop(_key(context.rollout), None)
 
+    async def _demand_own_pods(self, objects: RouteObjects, routes: Routes) -> None:
+        """Raise BlockedError where the apex would select the pods of another workload, by labels of both sides."""
+        context, pods = objects.context, objects.context.pods
+        selector = objects.mesh.apex_pods(context, routes, objects.mesh_objects) if objects.has_pods else pods.primary
+        if selector in (pods.primary, pods.canary):
+            return
+        target = context.rollout.target.name
+        for kind, view in self._pod_views.items():
+            for (namespace, name), facts in (await self._cluster.cache(view).ready()).all():
+                is_ours = kind == context.rollout.target.kind and name in (target, primary_name(target))
+                if namespace == context.namespace and not is_ours and selects(selector, facts.template.labels):
+                    labels = ", ".join(f"{key}={text}" for key, text in sorted(selector.items()))
+                    raise BlockedError(
+                        f"canary {context.rollout.full_name}, spec.targetRef: found the {kind} {name}, whose pods have "
+                        f"the labels {labels} too, expected a label that only the pods of {target} and its primary "
+                        "have: the Service would lead to the other pods. Add one to the target's pod template."
+                    )
+
     async def restore(self, rollout: Rollout) -> None:
         """Lead the apex to the target's pods, delete the objects that we made, and give back those taken over."""
         objects = await self._find_objects(rollout)
@@ -251,13 +279,12 @@ class MeshRouter:
         by_ref, splits = objects.by_ref, objects.read_routes() is not None
         for ref in objects.mesh_objects:
             snapshot = by_ref[ref]
-            if self._find_foreign(objects, ref, snapshot):
+            if ref in service_refs(objects.context) or self._find_foreign(objects, ref, snapshot):
                 continue
-            if objects.original(ref) is not None:
-                await self._give_back(objects, ref)
-            elif is_made(snapshot, self._owner(objects, ref)):
+            is_shared, original = ref.kind in objects.mesh.shared, objects.original(ref)
+            if not is_shared and original is None and is_made(snapshot, self._owner(objects, ref)):
                 await self._delete(objects, ref, snapshot)
-            elif _is_taken_over(snapshot, splits=splits):
+            elif _is_taken_over(objects, ref, splits=splits):
                 await self._give_back(objects, ref)
         for ref in self._leftovers.of(_key(rollout)):
             await self._remove_leftover(objects, ref)
@@ -302,9 +329,17 @@ class MeshRouter:
             if template is None:
                 return None
             ports = template.ports
+            pods = pods if self._has_services(rollout, canary.manifest) else _NO_PODS
         view = self._view(rollout, canary.manifest, pods)
         snapshots = [(await cache.ready()).look(ref.namespace, ref.name, key) for ref, cache in view.places]
         return RouteObjects(view=view, uid=canary.uid, ports=ports, snapshots=tuple(snapshots))
+
+    def _has_services(self, rollout: Rollout, canary: Canary) -> bool:
+        """Return whether users reach the target by Services."""
+        if canary.spec.service is not None:
+            return True
+        context = RenderContext(canary=canary, rollout=rollout, pods=_NO_PODS, **self._options)
+        return self._mesh_of(rollout).has_services(context)
 
     async def _find_pods(self, rollout: Rollout, canary: ValidCanary) -> tuple[WrittenTemplate | None, PodSelectors]:
         """Return the target's template and the selectors of both sides; None where there is nothing to route to.
@@ -374,7 +409,7 @@ class MeshRouter:
                 return last
         mesh = self._mesh_of(rollout)
         context = RenderContext(canary=canary, rollout=rollout, pods=pods, **self._options)
-        refs = (*service_refs(context), *mesh.refs(context))
+        refs = dict.fromkeys((*service_refs(context), *mesh.refs(context)))
         places = tuple((ref, self._cache(mesh, ref)) for ref in refs)
         self._forget_deleted_rollouts()
         view = self._views[key] = RouteView(context=context, mesh=mesh, places=places)
@@ -409,7 +444,9 @@ class MeshRouter:
             return False
         return True
 
-    def _cache(self, mesh: Mesh, ref: Ref) -> Cache[Snapshot]:
+    def _cache(self, mesh: Mesh, ref: Ref) -> RouteCache:
+        if ref.kind in WORKLOADS.values():
+            return WorkloadSnapshots(ref.kind, self._cluster.cache(self._pod_views[ref.kind.kind]))
         return self._cluster_of(ref).cache(snapshot_view(ref.kind, status=ref.kind in mesh.statuses))
 
     def _cluster_of(self, ref: Ref) -> Cluster:
@@ -530,10 +567,7 @@ class MeshRouter:
         snapshots = [(await cache.ready()).get(place.namespace, place.name) for place, cache in view.places]
         former = evolve(objects, view=view, snapshots=tuple(snapshots))
         snapshot = former.by_ref.get(ref)
-        if snapshot is None:
-            return True
-        splits = former.read_routes() is not None
-        if former.original(ref) is None and not _is_taken_over(snapshot, splits=splits):
+        if snapshot is None or not _is_taken_over(former, ref, splits=former.read_routes() is not None):
             return True
         try:
             await self._give_back(former, ref)
@@ -590,6 +624,8 @@ class MeshRouter:
     def _find_foreign(self, objects: RouteObjects, ref: Ref, snapshot: Snapshot) -> tuple[ForeignObject, ...]:
         """Return the object if it is foreign, or nothing."""
         owner, role = self._owner(objects, ref), objects.role_of(ref)
+        if ref.kind in WORKLOADS.values():
+            return ()  # the workload port judges the sides
         if not ref.kind.namespaced and not snapshot.ownership.annotated_owner:
             splits = objects.mesh.routes(objects.context, {ref: snapshot.body}) is not None
             return () if splits else (ForeignObject(kind=ref.kind, name=ref.name, role=role, objection=_UNSPLIT),)
@@ -617,12 +653,12 @@ class MeshRouter:
 
         is_early: the primary does not run yet, so Services that exist keep their selectors.
         """
-        by_ref = objects.by_ref
+        by_ref, bodies = objects.by_ref, objects.mesh_objects
         if objects.has_pods:
-            yield from self._service_changes(objects, by_ref, is_early=is_early)
+            apex_pods = objects.mesh.apex_pods(objects.context, routes, bodies)
+            yield from self._service_changes(objects, by_ref, apex_pods, is_early=is_early)
         if not with_mesh:
             return
-        bodies = objects.mesh_objects
         rendered = objects.mesh.render(objects.context, routes, bodies)
         is_taken_over = objects.mesh.routes(objects.context, bodies) is not None
         refs = [objects.ref_of(body) for body in rendered]
@@ -647,21 +683,21 @@ class MeshRouter:
             yield ObjectChange(ref=ref, owner=owner, before=before, rendered=rendered, patch=patch)
 
     def _service_changes(
-        self, objects: RouteObjects, by_ref: Mapping[Ref, Snapshot], *, is_early: bool
+        self, objects: RouteObjects, by_ref: Mapping[Ref, Snapshot], apex_pods: Mapping[str, str], *, is_early: bool
     ) -> list[ObjectChange]:
         """Return the changes of the Services.
 
-        Services do not depend on the routes: those that once match are not compared again until they change.
+        Services depend on the routes by `apex_pods` alone: those that match are not compared again until they change.
         """
         context = objects.context
         key, snapshots = _key(context.rollout), objects.snapshots[: len(service_refs(context))]
-        inputs = objects.view, objects.uid, objects.ports, snapshots
+        inputs = objects.view, objects.uid, objects.ports, snapshots, apex_pods
         if self._matching_services.get(key) == inputs:
             return []
         apex = by_ref.get(service_ref(context, context.apex))
         is_foreign = apex is not None and not is_made(apex, self._owner(objects, service_ref(context, context.apex)))
         required: tuple[Json, ...] = services(
-            context, objects.ports, apex.body if apex is not None and is_foreign else None
+            context, objects.ports, apex.body if apex is not None and is_foreign else None, apex_pods
         )
         if is_early:
             required = tuple(
@@ -687,7 +723,9 @@ class MeshRouter:
         else:
             rendered = fit_to_service(service, body, context)
         # a selector that follows from the target needs no note
-        is_known = body["spec"].get("selector") in (service["spec"]["selector"], dict(context.pods.canary))
+        selector = body["spec"].get("selector")
+        follows = selector in (service["spec"]["selector"], dict(context.pods.canary))
+        is_known = follows or (ref.name == context.apex and selector in self._apex_selectors(objects))
         yield from self._change(objects, ref, before, rendered, is_taken_over=is_known)
 
     def _change(
@@ -700,7 +738,8 @@ class MeshRouter:
             raise ForeignObjectError(owner, foreign)
         if before is not None and self._altered_by_server.get(ref) == (rendered, before):
             return
-        after = merge_owned(before, rendered, owner, is_taken_over=is_taken_over)
+        is_shared = ref.kind in objects.mesh.shared
+        after = merge_owned(before, rendered, owner, is_taken_over=is_taken_over, is_shared=is_shared)
         patch = after if before is None else merge_patch(before.body, after)
         if patch:
             yield ObjectChange(ref=ref, owner=owner, before=before, rendered=rendered, patch=patch)
@@ -718,7 +757,9 @@ class MeshRouter:
         written = self._cache(objects.mesh, ref).get(ref.namespace, ref.name)
         if written is None:
             return None
-        rest = merge_patch(written.body, merge_owned(written, change.rendered, change.owner, is_taken_over=True))
+        is_shared = ref.kind in objects.mesh.shared
+        after = merge_owned(written, change.rendered, change.owner, is_taken_over=True, is_shared=is_shared)
+        rest = merge_patch(written.body, after)
         if rest:
             self._altered_by_server[ref] = (change.rendered, written)
             self._observed.pop(_key(objects.context.rollout), None)  # its objects may be equal, but are now accepted
@@ -753,7 +794,7 @@ class MeshRouter:
         *_, service = services(objects.context, objects.ports)
         ref = service_ref(objects.context, objects.context.apex)
         before = objects.by_ref.get(ref)
-        if before is None or before.body["spec"].get("selector") != service["spec"]["selector"]:
+        if before is None or before.body["spec"].get("selector") not in self._apex_selectors(objects):
             return
         if self._find_foreign(objects, ref, before):
             return
@@ -765,12 +806,26 @@ class MeshRouter:
             after["spec"]["selector"] = original_spec(body).get("selector", selector)
         await self._merge(objects, ref, before, merge_patch(body, after))
 
+    def _apex_selectors(self, objects: RouteObjects) -> list[Mapping[str, str]]:
+        """Return the selectors that the apex may have from us."""
+        selectors: list[Mapping[str, str]] = []
+        for weight in _SAMPLE_WEIGHTS:
+            with suppress(Refused):  # then the mesh never wrote it
+                selectors.append(objects.mesh.apex_pods(objects.context, Routes(weight=weight), objects.mesh_objects))
+        return selectors
+
     async def _give_back(self, objects: RouteObjects, ref: Ref) -> None:
         """Give back an object that we took over. One that the mesh only reads has no field of ours."""
         before = objects.by_ref[ref]
         if objects.original(ref) is not None:
             for change in self._return_of(objects, ref):
                 await self._merge(objects, ref, before, change.patch)
+            return
+        if ref.kind in objects.mesh.shared:
+            released = release(before, objects.mesh.release(objects.context, before.body))
+            patch = merge_patch(before.body, released)
+            if patch:
+                await self._merge(objects, ref, before, patch)
             return
         for body in objects.mesh.render(objects.context, Routes(), objects.mesh_objects):
             if (body["kind"], body["metadata"]["name"]) == (ref.kind.kind, ref.name):
@@ -784,6 +839,9 @@ _NO_PODS = PodSelectors()
 _UNSPLIT = "is in no namespace, and does not split between this Canary's sides"
 """The objection to an object without a namespace, which Canaries of any namespace can name."""
 
+_SAMPLE_WEIGHTS = (0, 50, 100)
+"""A weight for each way in which requests reach the sides."""
+
 _WAKE_MARGIN = 0.05
 """Seconds after the wait for the proxies at which the router looks again."""
 
@@ -795,12 +853,17 @@ _FORMER_ROUTES = "routes of the former manifest still lead requests"
 _SMALLEST_SWEEP = 100
 """The number of views from which on the router looks for deleted Canaries."""
 
-_WORKLOAD_GROUPS = ("", "networking.k8s.io", "serving.knative.dev")
-"""The API groups of objects beside the workloads: Services, Ingresses, and the Services of Knative."""
+_WORKLOAD_GROUPS = ("", "apps", "networking.k8s.io", "serving.knative.dev")
+"""The API groups of the workloads, and of objects beside them: Services, Ingresses, and the Services of Knative."""
 
 
-def _is_taken_over(snapshot: Snapshot, *, splits: bool) -> bool:
+def _is_taken_over(objects: RouteObjects, ref: Ref, *, splits: bool) -> bool:
     """Check whether an object of somebody else's has fields of ours. splits: whether the objects are routes."""
+    if objects.original(ref) is not None:
+        return True
+    if ref.kind in objects.mesh.shared:
+        return splits
+    snapshot = objects.by_ref[ref]
     return NOTE in (snapshot.body["metadata"].get("annotations") or {}) or (splits and bool(snapshot.owned_fields))
 
 

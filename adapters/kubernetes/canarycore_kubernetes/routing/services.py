@@ -30,12 +30,16 @@ _SET_AT_CREATION = ("type", "clusterIP")
 
 
 def services(
-    context: RenderContext, ports: Iterable[Port], foreign_apex: Json | None = None
+    context: RenderContext,
+    ports: Iterable[Port],
+    foreign_apex: Json | None = None,
+    apex_pods: Mapping[str, str] | None = None,
 ) -> tuple[Json, Json, Json]:
     """Return the Services of canary and primary, and the apex.
 
     ports: the ports of the target's containers, for `portDiscovery`. foreign_apex: the apex if somebody else made it.
-    Its requests go on to the sides, so these get all its ports.
+    Its requests go on to the sides, so these get all its ports. apex_pods: the labels that the apex selects; the
+    primary's by default.
     """
     own, ports = _port(context, tuple(ports)), tuple(ports)
     listed = [own, *(_discovered_ports(own, ports) if context.service.port_discovery else ())]
@@ -43,7 +47,7 @@ def services(
     return (
         _service(context, context.canary_service, context.service.canary, context.pods.canary, sides),
         _service(context, context.primary, context.service.primary, context.pods.primary, sides),
-        _service(context, context.apex, context.service.apex, context.pods.primary, listed),
+        _service(context, context.apex, context.service.apex, apex_pods or context.pods.primary, listed),
     )
 
 

@@ -2,6 +2,7 @@
 
     merge_owned(snapshot, rendered, owner, ...)   the object with our fields; others' fields stay, stale ones of ours go
     give_back(snapshot, rendered)                 the object as it was before the takeover
+    release(snapshot, body)                       a shared object whose mesh has taken our fields out of `body`
 
 Objects that we make are the Canary's, and go when it goes. An object that somebody else made is taken over in place: an
 annotation in Flagger's form keeps the replaced part of its spec, so that Flagger and we can both give it back. No
@@ -43,14 +44,20 @@ def is_made(snapshot: Snapshot, owner: Owner) -> bool:
     return owner.owns(ownership)
 
 
-def merge_owned(snapshot: Snapshot | None, rendered: Json, owner: Owner, *, is_taken_over: bool) -> Json:
+def merge_owned(
+    snapshot: Snapshot | None, rendered: Json, owner: Owner, *, is_taken_over: bool, is_shared: bool = False
+) -> Json:
     """Return the object in its required state.
 
-    is_taken_over: whether we or Flagger took it over before; then it needs no new note.
+    is_taken_over: whether we or Flagger took it over before; then it needs no new note. is_shared: whether our fields
+    replace those of others in an object that is not the mesh's own, without a note.
     """
     if snapshot is None:
         return owner.mark(rendered)
     body = snapshot.body
+    if is_shared:
+        shared: Json = _overlay(body, rendered)
+        return shared
     if is_made(snapshot, owner):
         stale = [path for path in snapshot.owned_fields if _is_ours(path) and not _covers(rendered, path)]
         made: Json = _overlay(_without(deepcopy(body), stale), rendered)
@@ -74,6 +81,15 @@ def give_back(snapshot: Snapshot, rendered: Json, original: Json | None = None) 
     replaced = {name: value for name, value in original.items() if name in rendered["spec"]}
     result["spec"] = {**get_mapping(result, "spec"), **replaced}
     return result
+
+
+def release(snapshot: Snapshot, body: Json) -> Json:
+    """Return a shared object without the opt-out from GitOps tools, if we wrote it.
+
+    body: the object as the mesh leaves it.
+    """
+    ours = [path for path in snapshot.owned_fields if path[-1] in GITOPS_OPT_OUT]
+    return _without(deepcopy(body), ours)
 
 
 def original_spec(body: Json) -> Json:

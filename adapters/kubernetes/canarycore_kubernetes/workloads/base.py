@@ -178,6 +178,9 @@ class WorkloadTarget:
     uid: str
     """The uid of the Canary."""
 
+    is_deleted: bool = False
+    """Whether the owner deleted the Canary."""
+
     @property
     def owner(self) -> Owner:
         """The Canary as the owner of objects."""

@@ -38,6 +38,7 @@ from canarycore_kubernetes.selection.selectors import (
 from canarycore_kubernetes.workloads.configs import ConfigUse
 from canarycore_kubernetes.workloads.primary import SELECTOR_LABELS
 from canarycore_kubernetes.workloads.revision import SCALED_TO_ZERO, contents, copied_contents, fingerprint, identity
+from canarycore_runtime.pod_split import ANNOTATION, PodSplit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -135,6 +136,13 @@ class PodFacts:
     refused_pods: str = ""
     """Why the cluster refuses to create pods, without their names; empty if it does not."""
     ownership: Ownership = UNOWNED
+    split: PodSplit | None = None
+    """The split by numbers of pods that the annotation of a primary records."""
+
+    @property
+    def whole(self) -> int:
+        """The replicas of the app, all of which a primary has outside of a split by numbers of pods."""
+        return self.desired if self.split is None else max(self.split.replicas, self.desired)
 
 
 @cache
@@ -155,6 +163,7 @@ def pod_facts(reading: ReadingOptions, body: Json, before: PodFacts | None = Non
         contents=get_annotation_list(body, CONTENTS),
         saved_revisions=get_annotation_list(body, KEPT_REVISIONS),
         ownership=ownership_of(body),
+        split=PodSplit.parse(get_annotation(body, ANNOTATION)),
         **_COUNTS[body["kind"]](body),
     )
     if body["kind"] == DAEMON_SET.kind and facts.desired:

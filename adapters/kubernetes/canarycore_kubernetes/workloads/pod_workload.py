@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 from canarycore import Workload
 from canarycore.errors import Refused
 from canarycore.foreign import get_texts
+from canarycore.manifest.routing import splits_by_pods
 from canarycore.text import LONGEST_SHOWN, escape_controls
 from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT, SECRET, SERVICE
 from canarycore_kubernetes.api.merge_patch import lock_version, merge_patch
@@ -75,6 +76,7 @@ from canarycore_kubernetes.workloads.primary import (
 )
 from canarycore_kubernetes.workloads.revision import SCALED_TO_ZERO, contents, copied_contents
 from canarycore_runtime.mesh import RenderContext
+from canarycore_runtime.pod_split import ALL, count_pods
 from canarycore_runtime.ports import Workloads
 
 if TYPE_CHECKING:
@@ -127,6 +129,8 @@ class PodTarget(WorkloadTarget):
         primarys = {} if primary is None else primary.template.selector
         services = (context.primary,) if self.rollout.ladder.routed else (context.primary, context.apex)
         observed = _workload(target, target_revision, _revised_at(target, configs))
+        if target is not None and observed is not None and self._lacks_pods(target, primary):
+            observed = evolve(observed, desired=0)  # it is to be scaled up before it serves alone
         return Workloads(
             target=await self._reachable(observed, own, context.canary_service),
             primary=await self._reachable(_workload(primary, primary_revision), primarys, *services),
@@ -443,7 +447,7 @@ class PodTarget(WorkloadTarget):
             labels=self.context.reading.labels,
             selector=None if primary is None else primary.template.selector or None,
             prefixes=self.context.prefixes,
-            is_autoscaled=self.rollout.autoscaled,
+            keeps_replicas=self.rollout.autoscaled or splits_by_pods(self.rollout.provider),
         )
         return target, versions, copying
 
@@ -464,16 +468,29 @@ class PodTarget(WorkloadTarget):
     async def scale_up(self) -> None:
         cache = await self._cache()
         target = cache.get(self.namespace, self.name)
-        if target is None or target.desired > 0:
-            return
         primary = self._owned(cache.get(self.namespace, self.primary))
+        if target is None or (target.desired > 0 and not self._lacks_pods(target, primary)):
+            return
         if self.kind is DAEMON_SET:
             await self._merge(target, _SCALE_UP)
         elif self.rollout.autoscaled:
             scaler = await self._scaler()
             await self._merge(target, _replicas(1 if scaler is None else scaler.minimum))
         else:
-            await self._merge(target, _replicas(1 if primary is None else primary.desired or 1))
+            await self._merge(target, _replicas(1 if primary is None else self._first_pods(primary.whole or 1)))
+
+    def _first_pods(self, replicas: int) -> int:
+        """Return the canary's replicas before its first requests: all, or its first share by numbers of pods."""
+        if self.is_deleted or not splits_by_pods(self.rollout.provider):
+            return replicas
+        first = next((rung.weight for rung in self.rollout.ladder.rungs if rung.weight), ALL)
+        return count_pods(replicas, first).canary
+
+    def _lacks_pods(self, target: PodFacts, primary: PodFacts | None) -> bool:
+        """Return whether the target, which the Canary gives back, has a share of the app's pods only."""
+        if not self.is_deleted or primary is None or not splits_by_pods(self.rollout.provider):
+            return False
+        return target.desired < primary.whole
 
     async def scale_down(self) -> None:
         """Scale the target to zero. Its autoscaler does nothing there, so copy it for the primary first."""
@@ -490,8 +507,8 @@ class PodTarget(WorkloadTarget):
         target, primary = cache.get(self.namespace, self.name), self._owned(cache.get(self.namespace, self.primary))
         if self.kind is DAEMON_SET or primary is None or not primary.desired:
             await self.scale_up()
-        elif target is not None and target.desired != primary.desired:
-            await self._merge(target, _replicas(primary.desired))
+        elif target is not None and target.desired != primary.whole:
+            await self._merge(target, _replicas(primary.whole))
         self.mark_restored()
 
     # the hand-back ----------------------------------------------------------------------------------------------

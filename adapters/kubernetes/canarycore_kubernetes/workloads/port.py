@@ -85,7 +85,13 @@ class ClusterWorkloads:
         target: type[Target] = ServiceTarget if rollout.target.kind == "Service" else PodTarget
         if canary.manifest.spec.target_ref.knative:
             target = KnativeTarget
-        return target(context=self._context, rollout=rollout, canary=canary.manifest, uid=canary.uid)
+        return target(
+            context=self._context,
+            rollout=rollout,
+            canary=canary.manifest,
+            uid=canary.uid,
+            is_deleted=canary.is_deleted,
+        )
 
     # the port ---------------------------------------------------------------------------------------------------
 

@@ -88,8 +88,8 @@ class Copying:
     copies: Mapping[tuple[str, str], str] = field(factory=dict)
     """The names of the copies that it reads, by the kind and the name of the config."""
 
-    is_autoscaled: bool = False
-    """Whether an autoscaler sets the replicas."""
+    keeps_replicas: bool = False
+    """Whether a promotion leaves the replicas: an autoscaler sets them, or a split by numbers of pods."""
 
 
 def selectors_of(target: Json, copying: Copying) -> PodSelectors:
@@ -158,7 +158,7 @@ def promoted_copy(primary: Json, target: Json, copying: Copying, saved: Iterable
     }
     for part in _PARTS[target["kind"]]:
         spec[part] = fresh["spec"].get(part)
-    if target["spec"].get("replicas") and not copying.is_autoscaled:
+    if target["spec"].get("replicas") and not copying.keeps_replicas:
         spec["replicas"] = target["spec"]["replicas"]
     spec["template"] = fresh["spec"]["template"]
     return promoted

@@ -30,7 +30,7 @@ def copying_for(writing, revision="r"):
             for body in bodies
             if tracked and body is not None and not config_facts(body).is_shared
         },
-        is_autoscaled=writing.canary.spec.autoscaler_ref is not None,
+        keeps_replicas=writing.canary.spec.autoscaler_ref is not None,
     )
 
 
@@ -143,7 +143,7 @@ def test_a_promotion_removes_fields_that_the_target_has_lost():
 def test_replicas_are_promoted_unless_an_autoscaler_sets_them(autoscaled, replicas):
     primary = primary_copy(deployment(), COPYING)
     primary["spec"]["replicas"] = 9
-    copying = Copying(owner=OWNER, revision="two", is_autoscaled=autoscaled)
+    copying = Copying(owner=OWNER, revision="two", keeps_replicas=autoscaled)
     assert promoted_copy(primary, deployment(), copying, ())["spec"]["replicas"] == replicas
 
 

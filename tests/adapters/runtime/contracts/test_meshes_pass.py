@@ -7,7 +7,7 @@ import pytest
 from canarycore_runtime.testing.contracts import MeshContract
 from tests.adapters.mesh.meshes import ENTRIES, REFERENCES, VARIANTS, manifest, mesh_of, sources
 
-SPLITTING = sorted((set(ENTRIES) - {"kubernetes", "knative"}) | VARIANTS.keys() | REFERENCES.keys())
+SPLITTING = sorted((set(ENTRIES) - {"kubernetes", "knative", "replicas"}) | VARIANTS.keys() | REFERENCES.keys())
 """The meshes with routing objects of their own."""
 
 

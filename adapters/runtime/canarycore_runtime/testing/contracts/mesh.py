@@ -62,9 +62,7 @@ class MeshContract:
 
     async def test_the_way_back_is_complete(self, bench: MeshBench) -> None:
         context = _context(bench)
-        objects = _rendered(bench, context, Routes(weight=50))
-        for body in bench.mesh.render(context, Routes(), objects):
-            objects[_ref_of(bench, context, body)] = body
+        objects = _written(bench, context, Routes(), _rendered(bench, context, Routes(weight=50)))
         assert bench.mesh.routes(context, objects) == Routes()
 
     async def test_without_its_objects_there_are_no_routes(self, bench: MeshBench) -> None:
@@ -146,10 +144,22 @@ def _context(bench: MeshBench, analysis: Mapping[str, Any] | None = None) -> Ren
 
 def _rendered(bench: MeshBench, context: RenderContext, routes: Routes) -> dict[Ref, Json]:
     """Return the objects after these routes were set."""
-    objects = _owned(bench, context)
-    for body in bench.mesh.render(context, routes, objects):
-        objects[_ref_of(bench, context, body)] = body
+    return _written(bench, context, routes, _owned(bench, context))
+
+
+def _written(bench: MeshBench, context: RenderContext, routes: Routes, before: Mapping[Ref, Json]) -> dict[Ref, Json]:
+    """Return the objects after another write. A shared object keeps the fields that the mesh does not render."""
+    objects = dict(before)
+    for body in bench.mesh.render(context, routes, before):
+        ref = _ref_of(bench, context, body)
+        objects[ref] = _overlay(objects.get(ref), body) if ref.kind in bench.mesh.shared else body
     return objects
+
+
+def _overlay(below: Any, above: Any) -> Any:
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    return {**below, **{name: _overlay(below.get(name), value) for name, value in above.items()}}
 
 
 def _owned(bench: MeshBench, context: RenderContext) -> dict[Ref, Json]:

@@ -10,11 +10,7 @@ from canarycore.argo._document import DocumentPart, Json, drop_none, make_resour
 from canarycore.argo._gaps import Gaps
 from canarycore.argo._strategy import INTERVAL, convert_blue_green, convert_canary
 from canarycore.foreign import get_value
-from canarycore.manifest.routing import PROVIDER_CAPABILITIES
 from canarycore.text import shorten
-
-REPLICAS = "replicas" if "replicas" in PROVIDER_CAPABILITIES else ""
-"""The provider of a Rollout that splits by numbers of pods."""
 
 NO_ANALYSIS: Json = {"interval": f"{INTERVAL}s", "threshold": 1, "iterations": 1}
 """The analysis of a Rollout without steps: the definition of a Canary requires one, though it is skipped."""
@@ -135,14 +131,7 @@ def _provider(canary: DocumentPart, service: Json, objects: Objects, gaps: Gaps,
         return {"provider": "kubernetes"}
     if routing:
         return {}  # the gap is the part that nobody has read
-    if not REPLICAS:
-        gaps.report(
-            canary,
-            "a split by numbers of pods",
-            "a provider that splits requests",
-            "Set spec.provider to your mesh or ingress.",
-        )
-    return {"provider": REPLICAS} if REPLICAS else {}
+    return {"provider": "replicas"}
 
 
 def _read_istio(node: DocumentPart, service: Json, objects: Objects, gaps: Gaps) -> Json:
@@ -161,18 +150,15 @@ def _read_istio(node: DocumentPart, service: Json, objects: Objects, gaps: Gaps)
 
 def _read_nginx(node: DocumentPart, service: Json, objects: Objects, gaps: Gaps) -> Json:
     del service, objects, gaps
-    return {"provider": "nginx", "ingressRef": _ingress(node.text("stableIngress"))}
+    return {"provider": "nginx", "ingressRef": _ingress(node, "stableIngress", "stableIngresses")}
 
 
 def _read_alb(node: DocumentPart, service: Json, objects: Objects, gaps: Gaps) -> Json:
-    del objects
+    del objects, gaps
     port = node.number("servicePort")
     if port:
         service["port"] = port
-    if "alb" not in PROVIDER_CAPABILITIES:
-        gaps.report(node, "the provider alb", f"one of {', '.join(PROVIDER_CAPABILITIES)}", "Choose another provider.")
-        return {}
-    return {"provider": "alb", "ingressRef": _ingress(node.text("ingress"))}
+    return {"provider": "alb", "ingressRef": _ingress(node, "ingress", "ingresses")}
 
 
 def _read_apisix(node: DocumentPart, service: Json, objects: Objects, gaps: Gaps) -> Json:
@@ -202,7 +188,9 @@ def _read_appmesh(node: DocumentPart, service: Json, objects: Objects, gaps: Gap
     return {"provider": "appmesh:v1beta2"}
 
 
-def _ingress(name: str) -> Json:
+def _ingress(node: DocumentPart, one: str, many: str) -> Json:
+    """Return a reference to the Ingress, the first of several. The others stay unread, so each is a gap."""
+    name = node.text(one) or next((part.text() for part in node.items(many)), "")
     return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": name}
 
 

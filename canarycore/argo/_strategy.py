@@ -17,9 +17,6 @@ from canarycore.text import shorten
 INTERVAL = 10
 """Seconds between two analyses: the shortest interval, as a Rollout goes on as soon as it can."""
 
-SCALE_DOWN_DELAY = 30
-"""Argo's default of `scaleDownDelaySeconds`: the time for which the old version stays after a switch."""
-
 _DURATION = re.compile(r"(?:\d{1,9}h)?(?:\d{1,9}m)?(?:\d{1,9}s)?")
 
 
@@ -76,18 +73,13 @@ def convert_canary(strategy: DocumentPart, checks: ChecksOfAnalyses, gaps: Gaps)
 
 
 def convert_blue_green(strategy: DocumentPart, checks: ChecksOfAnalyses) -> Json:
-    """Return the analysis of a blue/green Rollout."""
+    """Return the analysis of a blue/green Rollout: it has no way back after the switch, and no analysis there."""
     wait = strategy.number("autoPromotionSeconds") or 0
     if strategy.at("autoPromotionEnabled").value is True:
         strategy.take("autoPromotionEnabled")
     analysis: Json = {"interval": f"{INTERVAL}s", "threshold": 1, "iterations": max(ceil(wait / INTERVAL), 1)}
-    before, after = strategy.at("prePromotionAnalysis"), strategy.at("postPromotionAnalysis")
-    if before:
-        checks.add(AnalysisUse(node=before))
-    if after:
-        delay = strategy.number("scaleDownDelaySeconds")
-        checks.add(AnalysisUse(node=after, from_weight=100))
-        analysis["bake"] = f"{SCALE_DOWN_DELAY if delay is None else max(delay, INTERVAL)}s"
+    if strategy.at("prePromotionAnalysis"):
+        checks.add(AnalysisUse(node=strategy.at("prePromotionAnalysis")))
     return analysis
 
 
@@ -124,9 +116,8 @@ def _add_weight(node: DocumentPart, steps: list[_Step], gaps: Gaps) -> None:
     weight = node.number("setWeight")
     reached = steps[-1].weight if steps else 0
     if weight is None or not 0 <= weight <= 100:
-        gaps.report(
-            node.at("setWeight"), shorten(str(node.value)), "a weight in percent", "Write a weight from 1 to 100."
-        )
+        found = shorten(str(node.at("setWeight").value))
+        gaps.report(node.at("setWeight"), found, "a weight in percent", "Write a weight from 1 to 100.")
     elif weight > reached:
         steps.append(_Step(weight))
     elif weight < reached:

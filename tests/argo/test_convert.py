@@ -84,11 +84,11 @@ def test_steps_after_an_analysis_keep_the_checks_of_the_background():
     ]
 
 
-def test_an_analysis_after_the_switch_becomes_a_bake():
-    strategy = blue_green(postPromotionAnalysis=use(), scaleDownDelaySeconds=600)
-    (body,) = [each for each in convert([strategy, template(metric())]).documents if each["kind"] == "Canary"]
-    assert body["spec"]["analysis"]["bake"] == "600s"
-    assert body["spec"]["analysis"]["metrics"][0]["fromWeight"] == 100
+def test_an_analysis_after_the_switch_is_reported():
+    """A blue/green Rollout has no routes, and without them there is no traffic that a bake could keep."""
+    body, _, gaps = converted(blue_green(postPromotionAnalysis=use()), template(metric()))
+    assert "metrics" not in body["spec"]["analysis"]
+    assert [gap.path.rpartition(".")[2] for gap in gaps] == ["postPromotionAnalysis"]
 
 
 def test_the_deployment_has_what_the_rollout_had():
@@ -103,6 +103,24 @@ def test_clients_keep_their_service():
     body, _, _ = converted(canary({"setWeight": 5}))
     assert body["spec"]["service"] == {"name": "shop", "port": 80, "targetPort": 8080, "portName": "http"}
     assert body["spec"]["ingressRef"]["name"] == "shop"
+
+
+@pytest.mark.parametrize(
+    ("routing", "provider"),
+    [
+        ({"alb": {"ingresses": ["shop", "shop-internal"], "servicePort": 80}}, "alb"),
+        ({"nginx": {"stableIngresses": ["shop", "shop-internal"]}}, "nginx"),
+    ],
+)
+def test_of_several_ingresses_the_first_is_split_and_the_others_are_reported(routing, provider):
+    body, _, gaps = converted(canary({"setWeight": 5}, trafficRouting=routing))
+    assert (body["spec"]["provider"], body["spec"]["ingressRef"]["name"]) == (provider, "shop")
+    assert [gap.found for gap in gaps] == ["'shop-internal'"]
+
+
+def test_without_routes_the_numbers_of_pods_split():
+    body, _, gaps = converted(canary({"setWeight": 25}, trafficRouting=None))
+    assert (body["spec"]["provider"], gaps) == ("replicas", ())
 
 
 CONDITIONS = {

@@ -60,7 +60,7 @@ FOLDERS = {
         "tests/adapters/local",
     ),
     "cluster": ("tests/cluster", "tests/conformance"),
-    "sweep": ("tests/cluster",),
+    "sweep": ("tests/cluster", "tests/conformance"),
     "hostile": ("tests/cluster/controller",),
     "planes": ("tests/planes",),
     "browser": ("tests/browser",),
@@ -189,7 +189,7 @@ def browser(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def sweep(session: nox.Session) -> None:
-    """The other half of the writes at which a controller is killed."""
+    """The other half of the writes at which a controller is killed, and further traces on a real API server."""
     _marked(session, "sweep", "--timeout=1800")
 
 
@@ -339,7 +339,7 @@ def _pytest(
     if posargs:
         run("pytest", *options, *posargs, env=env)
     else:
-        run("pytest", "-n2", f"--ignore={PROCESSES}", *options, *folders, env=env)
+        run("pytest", "-n3", f"--ignore={PROCESSES}", *options, *folders, env=env)
         run("pytest", *options, PROCESSES, env=env)
 
 

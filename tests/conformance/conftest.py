@@ -1,7 +1,8 @@
 """`pytest tests/conformance --golden DIR`: any folder of traces in the format of the shared ones.
 
 Without the option it is ../shared/golden beside the repository; where that is missing the traces are skipped, and in CI
-(env CI is set) that is a failure. The traces in `extra/` are always replayed.
+(env CI is set) that is a failure. The traces in `extra/` are always replayed: in memory, and in the session `sweep` on
+an API server. They differ from the others by decisions, and not by the objects that an API server sees.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         found = traces(given or SHARED)
         golden = [pytest.param(folder, id=folder.name) for folder in found]
         golden = golden or [pytest.param(given or SHARED, id="no-golden-traces")]
-        extra = [pytest.param(folder, id=f"extra/{folder.name}") for folder in traces(EXTRA)]
+        extra = [pytest.param(folder, id=f"extra/{folder.name}", marks=pytest.mark.sweep) for folder in traces(EXTRA)]
         metafunc.parametrize("trace_folder", [*golden, *extra])
 
 

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from canarycore import Routes
 from canarycore.manifest import Canary, load, resolve
-from canarycore_cli.lint import lint
+from canarycore_cli.manifests.lint import lint
 from canarycore_runtime.mesh import PodSelectors, RenderContext
 from tests.adapters.mesh.gateway_api.schemas import faults_of
 from tests.adapters.mesh.meshes import mesh_of

@@ -1131,10 +1131,10 @@ DEFECTS: tuple[Defect, ...] = (
     ),
     Defect(
         "a split by pods scales down before the other side is ready",
-        "adapters/runtime/canarycore_runtime/pod_split.py",
+        "adapters/runtime/canarycore_runtime/workloads/pod_split.py",
         "replicas - min(canary.serving, goal.canary)",
         "goal.primary",
-        "tests/adapters/mesh/test_replicas.py::test_a_split_scales_up_before_it_scales_down",
+        "tests/adapters/mesh/own_providers/test_replicas.py::test_a_split_scales_up_before_it_scales_down",
     ),
     _manifest(
         "the error about a StatefulSet proposes a DaemonSet",

@@ -17,7 +17,16 @@ from canarycore.foreign import get_integer, get_text, get_texts
 from canarycore_mesh._objects import make_object, make_ref, refuse
 from canarycore_mesh.kubernetes import APP_QUERIES, SECONDS
 from canarycore_runtime.mesh import Kind, Mesh
-from canarycore_runtime.pod_split import ALL, ANNOTATION, PodCounts, PodSplit, Side, count_pods, divide, gather
+from canarycore_runtime.workloads.pod_split import (
+    ALL,
+    ANNOTATION,
+    PodSplit,
+    ReplicaCounts,
+    Side,
+    count_pods,
+    divide,
+    gather,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,7 +162,7 @@ class _Split:
         """Whether the canary can serve everything, or has to."""
         return self.canary.serving >= self.replicas or (self.primary.ready == 0 < self.canary.ready)
 
-    def has_counts(self, goal: PodCounts) -> bool:
+    def has_counts(self, goal: ReplicaCounts) -> bool:
         """Whether both sides have these replicas; a primary at zero is its owner's decision."""
         return self.canary.desired == goal.canary and self.primary.desired in (0, goal.primary)
 
@@ -161,7 +170,9 @@ class _Split:
         """Whether the canary has no more pods than its share, so that requests may reach it."""
         return max(self.canary.total, self.canary.desired) <= count_pods(self.replicas, weight).canary
 
-    def step(self, weight: int, context: RenderContext, apex: Mapping[str, str] | None) -> tuple[PodCounts, PodSplit]:
+    def step(
+        self, weight: int, context: RenderContext, apex: Mapping[str, str] | None
+    ) -> tuple[ReplicaCounts, PodSplit]:
         """Return the replicas of the next step, and its record. apex: the pods of the Service; None without one."""
         primary = evolve(self.primary, takes_part=apex != context.pods.canary or apex is None)
         canary = evolve(self.canary, takes_part=apex != context.pods.primary or apex is None)
@@ -169,7 +180,7 @@ class _Split:
             record = PodSplit(weight=weight, replicas=self.replicas)
             return divide(self.replicas, weight, primary, canary), record
         if not self.record.replicas:
-            return PodCounts(primary=primary.desired, canary=canary.desired), PodSplit()
+            return ReplicaCounts(primary=primary.desired, canary=canary.desired), PodSplit()
         is_back = self.has_returned or primary.desired == 0
         record = PodSplit() if is_back else PodSplit(replicas=self.replicas)
         return gather(self.replicas, primary, canary), record

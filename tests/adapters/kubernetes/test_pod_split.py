@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from canarycore_kubernetes.api.kinds import CANARY, DEPLOYMENT, SERVICE
 from canarycore_kubernetes.controller import run_controller
 from canarycore_kubernetes.options import Options
-from canarycore_runtime.pod_split import ANNOTATION
+from canarycore_runtime.workloads.pod_split import ANNOTATION
 from tests.cluster.rollouts import hastened
 from tests.controlplane.in_memory.endpoints import SLICES
 

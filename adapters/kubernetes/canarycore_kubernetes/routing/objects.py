@@ -11,7 +11,7 @@ from canarycore_kubernetes.api.kinds import SERVICE
 from canarycore_kubernetes.api.ownership import APEX_SERVICE, ROUTE, ROUTE_PART, SIDE_SERVICE
 from canarycore_kubernetes.api.snapshots import Snapshot
 from canarycore_runtime.mesh import Ref
-from canarycore_runtime.pod_split import ANNOTATION
+from canarycore_runtime.workloads.pod_split import ANNOTATION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -38,7 +38,7 @@ from canarycore_kubernetes.selection.selectors import (
 from canarycore_kubernetes.workloads.configs import ConfigUse
 from canarycore_kubernetes.workloads.primary import SELECTOR_LABELS
 from canarycore_kubernetes.workloads.revision import SCALED_TO_ZERO, contents, copied_contents, fingerprint, identity
-from canarycore_runtime.pod_split import ANNOTATION, PodSplit
+from canarycore_runtime.workloads.pod_split import ANNOTATION, PodSplit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -76,8 +76,8 @@ from canarycore_kubernetes.workloads.primary import (
 )
 from canarycore_kubernetes.workloads.revision import SCALED_TO_ZERO, contents, copied_contents
 from canarycore_runtime.mesh import RenderContext
-from canarycore_runtime.pod_split import ALL, count_pods
 from canarycore_runtime.ports import Workloads
+from canarycore_runtime.workloads.pod_split import ALL, count_pods
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping

@@ -76,36 +76,36 @@ class Side:
 
 
 @frozen(kw_only=True)
-class PodCounts:
+class ReplicaCounts:
     """The replicas of both sides."""
 
     primary: int
     canary: int
 
 
-def count_pods(replicas: int, weight: int) -> PodCounts:
+def count_pods(replicas: int, weight: int) -> ReplicaCounts:
     """Return the pods of both sides for a weight above 0 and a number of replicas."""
     canary = max(1, (replicas * weight + ALL // 2) // ALL)
     if weight < ALL and replicas > 1:
         canary = min(canary, replicas - 1)
-    return PodCounts(primary=max(1, replicas - canary), canary=canary)
+    return ReplicaCounts(primary=max(1, replicas - canary), canary=canary)
 
 
-def divide(replicas: int, weight: int, primary: Side, canary: Side) -> PodCounts:
+def divide(replicas: int, weight: int, primary: Side, canary: Side) -> ReplicaCounts:
     """Return the replicas of the next step towards a weight above 0. A primary at zero is its owner's decision."""
     goal = count_pods(replicas, weight)
     if primary.desired == 0:
-        return PodCounts(primary=0, canary=max(canary.desired, goal.canary))
+        return ReplicaCounts(primary=0, canary=max(canary.desired, goal.canary))
     pods = _approach(primary, goal.primary, replicas - min(canary.serving, goal.canary))
-    return PodCounts(primary=pods, canary=_approach(canary, goal.canary, replicas - min(primary.serving, pods)))
+    return ReplicaCounts(primary=pods, canary=_approach(canary, goal.canary, replicas - min(primary.serving, pods)))
 
 
-def gather(replicas: int, primary: Side, canary: Side) -> PodCounts:
+def gather(replicas: int, primary: Side, canary: Side) -> ReplicaCounts:
     """Return the replicas of the next step of the way back. The canary keeps a pod until the rollout scales it down."""
     if primary.desired == 0:
-        return PodCounts(primary=0, canary=canary.desired)
+        return ReplicaCounts(primary=0, canary=canary.desired)
     left = max(1, replicas - primary.serving)
-    return PodCounts(primary=max(primary.desired, replicas), canary=min(canary.desired, left))
+    return ReplicaCounts(primary=max(primary.desired, replicas), canary=min(canary.desired, left))
 
 
 def _approach(side: Side, goal: int, least: int) -> int:

@@ -7,7 +7,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from canarycore_runtime.pod_split import ALL, PodCounts, PodSplit, Side, count_pods, divide, gather
+from canarycore_runtime.workloads.pod_split import ALL, PodSplit, ReplicaCounts, Side, count_pods, divide, gather
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from canarycore_runtime.pod_split import ALL, PodCounts, PodSplit, Side, count_p
     ],
 )
 def test_the_pods_of_a_weight(replicas, weight, primary, canary):
-    assert count_pods(replicas, weight) == PodCounts(primary=primary, canary=canary)
+    assert count_pods(replicas, weight) == ReplicaCounts(primary=primary, canary=canary)
 
 
 @given(st.integers(2, 500), st.integers(1, 99))
@@ -70,7 +70,7 @@ class Cluster:
             counts = divide(self.replicas, weight, self.primary, self.canary)
         else:
             counts = gather(self.replicas, self.primary, self.canary)
-        is_new = counts != PodCounts(primary=self.primary.desired, canary=self.canary.desired)
+        is_new = counts != ReplicaCounts(primary=self.primary.desired, canary=self.canary.desired)
         self.primary = evolve(self.primary, desired=counts.primary)
         self.canary = evolve(self.canary, desired=counts.canary)
         return is_new
@@ -134,8 +134,8 @@ def test_every_way_ends_at_the_pods_of_the_last_weight(replicas, last, events):
 def test_a_primary_at_zero_stays_there():
     """Its owner has scaled it; the canary serves everything."""
     primary, canary = Side(), Side(desired=2, total=2, ready=2)
-    assert divide(10, ALL, primary, canary) == PodCounts(primary=0, canary=10)
-    assert gather(10, primary, canary) == PodCounts(primary=0, canary=2)
+    assert divide(10, ALL, primary, canary) == ReplicaCounts(primary=0, canary=10)
+    assert gather(10, primary, canary) == ReplicaCounts(primary=0, canary=2)
 
 
 def test_a_side_that_takes_no_part_replaces_no_pod():

@@ -12,7 +12,7 @@ from canarycore import Routes
 from canarycore.errors import Refused
 from canarycore.manifest import parse, resolve
 from canarycore_runtime.mesh import PodSelectors, RenderContext
-from canarycore_runtime.pod_split import ANNOTATION, count_pods
+from canarycore_runtime.workloads.pod_split import ANNOTATION, count_pods
 from tests.adapters.mesh.meshes import manifest, mesh_of, render_context
 
 MESH = mesh_of("replicas")

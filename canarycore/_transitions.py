@@ -10,6 +10,8 @@ from typing import Any
 from canarycore._decision import Decision, DecisionBuilder
 from canarycore._ladder import INITIAL_RUNG, Rung
 from canarycore._spec import HookType, OnFailure, Rollout
+from canarycore._status import Status
+from canarycore.bounds import REVISIONS
 from canarycore.notices import NoticeKind
 from canarycore.phases import BEFORE_ANALYSIS, Approval, Pending, Phase, Reason, Rule
 from canarycore.text import format_timespan
@@ -62,7 +64,7 @@ def withdraw(builder: DecisionBuilder) -> Decision:
 def fail(builder: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -> Decision:
     """Roll back. The rollback is durable with this status, and its effects follow from it."""
     builder.emit(NoticeKind.FAILED)
-    reset = (
+    reset: dict[str, Any] = (
         reset_analysis(builder)
         if builder.status.phase in BEFORE_ANALYSIS
         else {"rung": INITIAL_RUNG, "failed_checks": 0, "holds": 0}
@@ -72,10 +74,18 @@ def fail(builder: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -
         Phase.FAILED,
         reason,
         **{**reset, **changes},
+        rejected=add_rejection(builder.status, reset.get("applied", builder.status.applied)),
         paused=False,
         drain_until=drain_end(builder),
         pending=pending_work(builder.rollout),
     )
+
+
+def add_rejection(status: Status, revision: str) -> tuple[str, ...]:
+    """Return the rejected revisions of a status and this one. The promoted one is never rejected."""
+    if revision in ("", status.promoted):
+        return status.rejected
+    return (*(each for each in status.rejected if each != revision), revision)[-REVISIONS.most :]
 
 
 def freeze(builder: DecisionBuilder, reason: Reason, why: str, **changes: Any) -> Decision:

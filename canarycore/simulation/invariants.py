@@ -29,6 +29,7 @@ from canarycore._limits import PLAIN
 from canarycore._observation import MOST_PERMILLE
 from canarycore._spec import HookType, NoData
 from canarycore._status import Status
+from canarycore.bounds import REVISIONS
 from canarycore.effects import Initialise, Promote, Restore, RestorePrimary, ResumeScaler, ScaleDown, ScaleUp, SetRoutes
 from canarycore.errors import CanaryError
 from canarycore.notices import Notice, NoticeKind
@@ -407,6 +408,20 @@ def a_rejected_revision_does_not_succeed(context: WriteContext, history: Sequenc
     return None
 
 
+def a_rejection_is_remembered(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I5: the status that rejects a revision names it from then on, so that no return ever serves it again."""
+    del history
+    before, after = context.before.status, context.after.status
+    if not context.write.is_commit:
+        return None
+    is_rejection = after.phase is Phase.FAILED is not before.phase and after.applied not in ("", after.promoted)
+    expected = {*before.rejected, *((after.applied,) if is_rejection else ())}
+    if len(after.rejected) == REVISIONS.most or expected <= {*after.rejected}:
+        return None
+    lost = ", ".join(sorted(expected - {*after.rejected}))
+    return f"{context.decision.explanation.rule.name} does not remember the rejection of {lost}"
+
+
 def failed_checks_count_once_and_never_fall(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """Check I9: in one analysis the failed checks rise by one per failed check and interval, and never fall."""
     del history
@@ -471,6 +486,7 @@ EACH_COMMIT: tuple[WriteInvariant, ...] = (
     WriteInvariant("I3", "a step is over when it is left", a_step_is_over_when_it_is_left),
     WriteInvariant("I3", "a frozen rollout moves nothing", a_frozen_rollout_moves_nothing),
     WriteInvariant("I5", "a rejected revision does not succeed", a_rejected_revision_does_not_succeed),
+    WriteInvariant("I5", "a rejection is remembered", a_rejection_is_remembered),
     WriteInvariant("I9", "failed checks count once and never fall", failed_checks_count_once_and_never_fall),
     WriteInvariant("I15", "an existing primary is adopted", a_new_status_keeps_an_existing_primary),
     WriteInvariant("I10", "notices leave the outbox published", notices_leave_the_outbox_published),
@@ -602,6 +618,7 @@ def fingerprint(state: State) -> tuple[object, ...]:
         status.applied,
         status.promoted,
         status.previous,
+        status.rejected,
         status.paused,
         status.handled,
         status.pending,

@@ -284,6 +284,7 @@ def statuses() -> SearchStrategy[Status]:
         applied=st.sampled_from(["", *REVISIONS]),
         promoted=st.sampled_from(["", *REVISIONS]),
         previous=st.sampled_from(["", *REVISIONS]),
+        rejected=st.lists(st.sampled_from(REVISIONS), max_size=2, unique=True).map(tuple),
         drain_until=times,
         reached_at=st.none() | times,
         approval=st.sampled_from(Approval),

@@ -305,6 +305,13 @@ DEFECTS: tuple[Defect, ...] = (
         "analyses/test_limits.py::test_a_resumed_rollout_counts_anew",
     ),
     _core(
+        "a rollback forgets the revision that it rejects",
+        "_transitions.py",
+        '        rejected=add_rejection(builder.status, reset.get("applied", builder.status.applied)),\n',
+        "",
+        "decisions/test_rejections.py::test_a_rejection_survives_later_rollouts",
+    ),
+    _core(
         "a command is handled twice",
         "_commands.py",
         "paused=True, handled=command.id",

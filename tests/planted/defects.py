@@ -311,6 +311,13 @@ DEFECTS: tuple[Defect, ...] = (
         "",
         "decisions/test_rejections.py::test_a_rejection_survives_later_rollouts",
     ),
+    _kubernetes(
+        "an undo returns to a rejected revision",
+        "past_revisions.py",
+        "        if chosen in status.rejected:\n",
+        "        if chosen in status.rejected and not revision:\n",
+        "commands/test_undo.py::test_an_undo_refuses_a_rejected_revision",
+    ),
     _core(
         "a command is handled twice",
         "_commands.py",

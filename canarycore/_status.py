@@ -69,6 +69,9 @@ class Status:
     """The revision of the primary (Flagger: `lastPromotedSpec`)."""
     previous: str = field(default="", validator=FREE_TEXT)
     """The revision before `promoted`, for an undo."""
+    history: tuple[str, ...] = field(default=(), validator=items(REQUIRED_TEXT, REVISIONS))
+    """The revisions that were promoted before `promoted`, the latest first. None of them was ever rejected. A promotion
+    of one of them drops those above it: nobody returns forward."""
     rejected: tuple[str, ...] = field(default=(), validator=items(REQUIRED_TEXT, REVISIONS))
     """The last revisions that a rollback or an abort rejected, the latest last. A revision stays here when it is
     promoted later: `undo` never returns to it."""

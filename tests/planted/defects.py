@@ -293,8 +293,8 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "a gate comes after all traffic has moved",
         "_ladder.py",
-        "return after is None or (self.bake > 0 and self.after(after) is None)",
-        "return after is None",
+        "return self.bake > 0 and self.after(after) is None",
+        "return False",
         "analyses/test_bake.py::test_a_closed_gate_comes_before_all_traffic_moves",
     ),
     _core(
@@ -307,9 +307,37 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "a rollback forgets the revision that it rejects",
         "_transitions.py",
-        '        rejected=add_rejection(builder.status, reset.get("applied", builder.status.applied)),\n',
+        '        **record_rejection(builder.status, reset.get("applied", builder.status.applied)),\n',
         "",
         "decisions/test_rejections.py::test_a_rejection_survives_later_rollouts",
+    ),
+    _core(
+        "a rejected revision stays in the history",
+        "_revisions.py",
+        '    return {"rejected": rejected, "history": tuple([each for each in status.history if each != revision])}\n',
+        '    return {"rejected": rejected}\n',
+        "cycle/test_rollback_window.py::test_a_rejected_revision_never_skips_steps_again",
+    ),
+    _search(
+        "the window holds a revision that was rejected",
+        "_revisions.py",
+        "    return window is not None and revision in status.history[: window.revisions]\n",
+        "    return window is not None and revision in (status.history + status.rejected)[: window.revisions]\n",
+        "test_verify.py::test_a_rejected_revision_that_comes_back_takes_every_step",
+    ),
+    _core(
+        "a return skips the steps that the window names",
+        "_revisions.py",
+        "    return rollout.ladder.after_skipping(rung, window.steps)\n",
+        "    return rollout.ladder.after_skipping(rung, ())\n",
+        "cycle/test_rollback_window.py::test_a_return_takes_the_steps_that_the_window_names",
+    ),
+    _core(
+        "the window has no end",
+        "_revisions.py",
+        "revision in status.history[: window.revisions]\n",
+        "revision in status.history\n",
+        "cycle/test_rollback_window.py::test_the_window_counts_the_revisions_before_the_promoted_one",
     ),
     _kubernetes(
         "an undo returns to a rejected revision",

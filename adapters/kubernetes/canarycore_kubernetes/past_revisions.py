@@ -5,9 +5,8 @@
     await undo(cluster, canaries, history, past)
 
 The pod templates come from Kubernetes, which keeps as many as `revisionHistoryLimit` of the target says. The status
-knows what became of each: the promoted revision, the one before it, and those that were rejected. The primary names
-further promoted ones, to which it could be restored. An undo writes the target only: the rollout that follows is an
-ordinary one.
+knows what became of each: the last promoted revisions, and those that were rejected. The primary names the promoted
+ones to which it could be restored. An undo writes the target only: the rollout that follows is an ordinary one.
 """
 
 from __future__ import annotations
@@ -123,10 +122,9 @@ async def read_history(cluster: Cluster, canaries: Canaries, key: str) -> Revisi
         status = adopt_status(rollout, status, observed.target, observed.primary, None)
     on_target = "" if observed.target is None else observed.target.revision
     running = status.promoted if observed.primary is None else observed.primary.revision
-    promoted = {status.promoted, status.previous, *observed.restorable} - {""}
+    promoted = tuple(filter(None, (status.promoted, status.previous, *status.history, *observed.restorable)))
     templates = () if observed.target is None else await workloads.past_templates(rollout)
     kept = {template.revision: template for template in templates}
-    known = (status.promoted, status.previous, *observed.restorable, *reversed(status.rejected))
     return RevisionHistory(
         key=key,
         rollout=rollout,
@@ -141,7 +139,7 @@ async def read_history(cluster: Cluster, canaries: Canaries, key: str) -> Revisi
                 rejected=revision in status.rejected,
                 template=kept.get(revision),
             )
-            for revision in dict.fromkeys((*kept, *filter(None, known)))
+            for revision in dict.fromkeys((*kept, *promoted, *reversed(status.rejected)))
         ),
     )
 

@@ -309,14 +309,14 @@ DEFECTS: tuple[Defect, ...] = (
         "_transitions.py",
         '        **record_rejection(builder.status, reset.get("applied", builder.status.applied)),\n',
         "",
-        "decisions/test_rejections.py::test_a_rejection_survives_later_rollouts",
+        "analyses/test_rejections.py::test_a_rejection_survives_later_rollouts",
     ),
     _core(
         "a rejected revision stays in the history",
         "_revisions.py",
         '    return {"rejected": rejected, "history": tuple([each for each in status.history if each != revision])}\n',
         '    return {"rejected": rejected}\n',
-        "cycle/test_rollback_window.py::test_a_rejected_revision_never_skips_steps_again",
+        "analyses/test_rollback_window.py::test_a_rejected_revision_never_skips_steps_again",
     ),
     _search(
         "the window holds a revision that was rejected",
@@ -330,14 +330,14 @@ DEFECTS: tuple[Defect, ...] = (
         "_revisions.py",
         "    return rollout.ladder.after_skipping(rung, window.steps)\n",
         "    return rollout.ladder.after_skipping(rung, ())\n",
-        "cycle/test_rollback_window.py::test_a_return_takes_the_steps_that_the_window_names",
+        "analyses/test_rollback_window.py::test_a_return_takes_the_steps_that_the_window_names",
     ),
     _core(
         "the window has no end",
         "_revisions.py",
         "revision in status.history[: window.revisions]\n",
         "revision in status.history\n",
-        "cycle/test_rollback_window.py::test_the_window_counts_the_revisions_before_the_promoted_one",
+        "analyses/test_rollback_window.py::test_the_window_counts_the_revisions_before_the_promoted_one",
     ),
     _kubernetes(
         "an undo returns to a rejected revision",

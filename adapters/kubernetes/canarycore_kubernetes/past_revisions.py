@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from canarycore import Rollout, Status
     from canarycore_kubernetes.api.cluster import Cluster
     from canarycore_kubernetes.resources.canaries import Canaries
-    from canarycore_kubernetes.workloads.past_templates import PastTemplate
+    from canarycore_kubernetes.selection.past_templates import PastTemplate
 
 
 @frozen(kw_only=True)

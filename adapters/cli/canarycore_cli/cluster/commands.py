@@ -242,7 +242,7 @@ def history(
     Kubernetes keeps as many as revisionHistoryLimit of the target says. The command writes nothing.
     """
     from canarycore_cli.cluster.connect import ClusterOptions
-    from canarycore_cli.cluster.history import history as run
+    from canarycore_cli.revisions.history import history as run
 
     options = ClusterOptions(namespace=namespace, context=context, kubeconfig=kubeconfig, provider=provider)
     raise typer.Exit(run(options, name, as_json=as_json))
@@ -268,7 +268,7 @@ def undo(
     by Kubernetes; then nothing is written. canary history shows the revisions.
     """
     from canarycore_cli.cluster.connect import ClusterOptions
-    from canarycore_cli.cluster.history import undo as run
+    from canarycore_cli.revisions.history import undo as run
 
     options = ClusterOptions(namespace=namespace, context=context, kubeconfig=kubeconfig, provider=provider)
     raise typer.Exit(run(options, name, to))

@@ -37,6 +37,7 @@ from canarycore_kubernetes.api.ownership import (
     shorten_owner,
 )
 from canarycore_kubernetes.api.snapshots import snapshot_view
+from canarycore_kubernetes.selection.past_templates import read_templates
 from canarycore_kubernetes.selection.selectors import (
     SelectorMismatchError,
     SharedPodsError,
@@ -54,7 +55,7 @@ from canarycore_kubernetes.workloads.configs import (
     config_facts,
     unread_secret,
 )
-from canarycore_kubernetes.workloads.facts import pod_facts, revisions
+from canarycore_kubernetes.workloads.facts import PROXIES, pod_facts, revisions
 from canarycore_kubernetes.workloads.history import (
     KEEP,
     copied_configs,
@@ -66,7 +67,6 @@ from canarycore_kubernetes.workloads.history import (
     restore_configs,
     save_revision,
 )
-from canarycore_kubernetes.workloads.past_templates import read_templates
 from canarycore_kubernetes.workloads.primary import (
     Copying,
     marked_copy,
@@ -86,9 +86,9 @@ if TYPE_CHECKING:
 
     from canarycore_kubernetes.api.cache import Cache
     from canarycore_kubernetes.api.ownership import ForeignObject, Ownership, Role
+    from canarycore_kubernetes.selection.past_templates import PastTemplate
     from canarycore_kubernetes.workloads.configs import ConfigFacts, ConfigUse
     from canarycore_kubernetes.workloads.facts import PodFacts
-    from canarycore_kubernetes.workloads.past_templates import PastTemplate
     from canarycore_runtime.mesh import Json, Kind
 
 _KINDS = {kind.kind: kind for kind in (DEPLOYMENT, DAEMON_SET)}
@@ -577,7 +577,7 @@ class PodTarget(WorkloadTarget):
         target, primary = await self.read(self.kind), await self._find_primary()
         primary_configs = await self._primary_configs(primary)
         templates: dict[str, PastTemplate] = {}
-        found = [each async for each in read_templates(self.cluster.client, target, self.kind)]
+        found = [each async for each in read_templates(self.cluster.client, target, self.kind, PROXIES)]
         for each in sorted(found, key=lambda one: (one.number, one.created_at), reverse=True):
             facts = pod_facts(self.context.reading, target | {"spec": target["spec"] | {"template": each.template}})
             configs = await self._find_configs(facts.template.configs, () if primary is None else primary.contents)

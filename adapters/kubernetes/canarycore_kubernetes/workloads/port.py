@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from canarycore_kubernetes.resources.claims import Claims
     from canarycore_kubernetes.resources.events import EventNotifier
     from canarycore_kubernetes.resources.refusals import BlockedRollouts
-    from canarycore_kubernetes.workloads.past_templates import PastTemplate
+    from canarycore_kubernetes.selection.past_templates import PastTemplate
     from canarycore_kubernetes.workloads.pod_workload import TargetChange
     from canarycore_runtime.ports import Workloads
 

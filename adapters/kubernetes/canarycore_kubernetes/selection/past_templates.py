@@ -14,10 +14,9 @@ from attrs import frozen
 
 from canarycore.foreign import get_integer, get_items, get_mapping, get_text
 from canarycore_kubernetes.api.kinds import CONTROLLER_REVISION, DAEMON_SET, DEPLOYMENT, REPLICA_SET
-from canarycore_kubernetes.workloads.facts import PROXIES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
 
     from canarycore_kubernetes.api.client import Client
     from canarycore_runtime.mesh import Json, Kind
@@ -50,8 +49,10 @@ class PastTemplate:
     """The template, as the owner of the target wrote it."""
 
 
-async def read_templates(client: Client, target: Json, kind: Kind) -> AsyncIterator[PastTemplate]:
-    """Yield the kept templates of a target, without a revision. kind: its kind."""
+async def read_templates(
+    client: Client, target: Json, kind: Kind, proxies: Collection[str]
+) -> AsyncIterator[PastTemplate]:
+    """Yield the kept templates of a target, without a revision. proxies: the containers of meshes."""
     metadata, history = target["metadata"], HISTORY_KINDS[kind]
     async for page in client.list(history, metadata["namespace"]):
         for body in page["items"]:
@@ -64,7 +65,7 @@ async def read_templates(client: Client, target: Json, kind: Kind) -> AsyncItera
                     revision="",
                     number=_number(body, history),
                     created_at=get_text(body, "metadata", "creationTimestamp"),
-                    images=tuple(_images(template)),
+                    images=tuple(_images(template, proxies)),
                     origin=f"{history.kind} {body['metadata']['name']}",
                     template=template,
                 )
@@ -91,6 +92,6 @@ LONGEST_NUMBER = 18
 """Most digits of a number of a ReplicaSet."""
 
 
-def _images(template: Json) -> list[str]:
+def _images(template: Json, proxies: Collection[str]) -> list[str]:
     containers = get_items(template, "spec", "containers")
-    return [get_text(one, "image") for one in containers if get_text(one, "name") not in PROXIES]
+    return [get_text(one, "image") for one in containers if get_text(one, "name") not in proxies]

@@ -23,7 +23,7 @@ from canarycore.notices import NoticeKind
 from canarycore.phases import Rule
 from canarycore.questions import HookQuestion, MetricAnswer
 from canarycore.simulation import AnswerHook, ByRevision, Constant, Deploy, Edit, SendCommand, SetMetrics
-from tests.core.scenarios import HEADER, hook, idle, policy
+from tests.core.scenarios import HEADER, hook, idle, kinds, policy
 
 GOOD = SetMetrics(Constant(MetricAnswer(value=100.0)))
 
@@ -49,10 +49,6 @@ def returning(world, *actions):
     rules = [record.decision.explanation.rule for record in records]
     weights = [record.decision.status.rung.weight for record in records]
     return rules, [weight for weight in dict.fromkeys(weights) if weight]
-
-
-def kinds(world):
-    return [notice.kind for record in world.history for notice in record.notices]
 
 
 def test_a_return_skips_the_steps():
@@ -156,6 +152,28 @@ def test_a_return_in_place_ends_at_full_weight():
     ladder = Ladder(steps=(20, 60), in_place=True)
     _, weights = returning(after(windowed(ladder=ladder), "v2"))
     assert weights == [100]
+
+
+BAKES = {
+    "weights": {"ladder": Ladder(steps=(20, 60), bake=45.0)},
+    "a/b": {"ladder": Ladder(strategy=Strategy.AB, iterations=2, bake=45.0), "match": HEADER},
+    "blue/green": {"ladder": Ladder(strategy=Strategy.BLUE_GREEN, iterations=2, bake=45.0)},
+}
+
+
+@pytest.mark.parametrize("steps", [(), (100,)])
+@pytest.mark.parametrize("fields", BAKES.values(), ids=BAKES)
+def test_a_return_bakes_only_if_the_window_names_all_requests(fields, steps):
+    gate = hook(HookType.CONFIRM_PROMOTION)
+    world = after(windowed(steps=steps, hooks=(gate,), **fields), "v2")
+    start, begin = len(world.history), world.now
+    world.do(AnswerHook(gate.name, (False,)), Deploy("v1")).run(until=Phase.WAITING_PROMOTION)
+    assert world.state.routes.weight == 0
+    world.do(AnswerHook(gate.name, (True,))).run()
+    weights = {record.decision.status.rung.weight for record in world.history[start:] if record.decision}
+    assert weights == {0, *steps}
+    assert (world.now - begin >= 45.0) or not steps
+    assert world.status.promoted == "v1"
 
 
 @pytest.mark.parametrize("steps", [(), (100,)])

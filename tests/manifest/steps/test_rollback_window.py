@@ -70,6 +70,18 @@ def test_blue_green_has_its_last_step_to_name():
     assert problem.expected == "a weight of the analysis: 100"
 
 
+@pytest.mark.parametrize("analysis", [STEPS, AB, BLUE_GREEN])
+def test_a_bake_can_be_named(analysis):
+    document = windowed({"revisions": 1, "steps": [100]}, {**analysis, "bake": "30m"})
+    assert resolve(parse(document)).rollback_window == RollbackWindow(revisions=1, steps=(100,))
+
+
+def test_a_bake_that_cannot_be_is_the_only_problem():
+    document = windowed({"revisions": 1, "steps": [100]}, {**BLUE_GREEN, "bake": "30m"}, provider="kubernetes")
+    (problem,) = problems_of(document)
+    assert (problem.path, problem.rule) == ("spec.analysis.bake", "no-bake")
+
+
 def test_iterations_have_no_weight_to_name():
     (problem,) = problems_of(windowed({"revisions": 1, "steps": [50]}, AB))
     assert problem.expected == "a weight of the analysis: there are none"

@@ -35,7 +35,7 @@ _KNOWN = (
     ("experiment", "nothing", "Run the test by a webhook of type pre-rollout."),
     ("plugin", "nothing", "Call your own service by a webhook."),
     ("restartAt", "nothing", "Use kubectl rollout restart."),
-    ("rollbackWindow", "nothing", "A return to an earlier version takes the same steps as another version."),
+    ("rollbackWindow", "a number of revisions", "Write rollbackWindow.revisions, and no other field."),
     ("successfulRunHistoryLimit", "nothing", "There are no AnalysisRuns: the status keeps the last analysis."),
     ("unsuccessfulRunHistoryLimit", "nothing", "There are no AnalysisRuns: the status keeps the last analysis."),
     ("measurementRetention", "nothing", "There are no AnalysisRuns: the status keeps the last analysis."),

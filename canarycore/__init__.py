@@ -34,6 +34,7 @@ from canarycore._spec import (
     HookType,
     NoData,
     OnFailure,
+    RollbackWindow,
     Rollout,
     TargetRef,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "Phase",
     "Reason",
     "Reference",
+    "RollbackWindow",
     "Rollout",
     "RouteRefusal",
     "Routes",

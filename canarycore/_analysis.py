@@ -13,6 +13,7 @@ from canarycore._decision import Decision, DecisionBuilder, Deliberation, Inquir
 from canarycore._ladder import Rung, Strategy
 from canarycore._measurements import count_answers, describe_excess, exceeds, find_due, find_open
 from canarycore._observation import EPSILON
+from canarycore._revisions import is_return, next_rung
 from canarycore._spec import HookType, NoData
 from canarycore._transitions import climb, count_analysis, fail_or_freeze, freeze, promote
 from canarycore._verdicts import Judgement, Verdict, judge
@@ -198,7 +199,8 @@ def _gates(builder: DecisionBuilder) -> Inquiry:
         outcome = yield from _gate(builder, HookType.CONFIRM_TRAFFIC_INCREASE)
         if outcome is not None:
             return outcome
-    return (yield from _gate(builder, HookType.CONFIRM_PROMOTION)) if ladder.has_promotion_gate(rung) else None
+    after = next_rung(builder.rollout, status, rung, status.applied)
+    return (yield from _gate(builder, HookType.CONFIRM_PROMOTION)) if ladder.is_gated(after) else None
 
 
 _GATE_NOTICES = {
@@ -242,8 +244,13 @@ def _gate(builder: DecisionBuilder, kind: HookType) -> Inquiry:
 
 def _advance_rung(builder: DecisionBuilder) -> Decision:
     """Go to the next rung, or promote after the last."""
-    after = builder.rollout.ladder.after(builder.status.rung)
-    return promote(builder, Rule.PROMOTED, Reason.PASSED) if after is None else _advance(builder, after)
+    rollout, status = builder.rollout, builder.status
+    after = next_rung(rollout, status, status.rung, status.applied)
+    if after is not None:
+        return _advance(builder, after)
+    if status.rung.is_initial and is_return(rollout, status, status.applied):
+        return promote(builder, Rule.RETURNED, Reason.SKIPPED)
+    return promote(builder, Rule.PROMOTED, Reason.PASSED)
 
 
 def _advance(builder: DecisionBuilder, rung: Rung) -> Decision:

@@ -29,6 +29,7 @@ from canarycore._decision import Decision, DecisionBuilder, Deliberation, Inputs
 from canarycore._goal import converge, explain_unready, goal, is_in_step
 from canarycore._ladder import INITIAL_RUNG
 from canarycore._observation import EPSILON, Observation, Workload
+from canarycore._revisions import record_promotion
 from canarycore._spec import HookType, Rollout
 from canarycore._status import Status
 from canarycore._transitions import (
@@ -548,8 +549,7 @@ def _finalising(builder: DecisionBuilder) -> Decision:
         Rule.SUCCEEDED,
         Phase.SUCCEEDED,
         status.reason,
-        promoted=status.applied,
-        previous=status.promoted,
+        **record_promotion(status),
         drain_until=observation.now,
         pending=pending,
     )

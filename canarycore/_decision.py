@@ -337,6 +337,7 @@ _NOTICES_OF_NEXT_PHASE = frozenset(
         NoticeKind.INITIALIZED_ALERT,
         NoticeKind.NEW_REVISION,
         NoticeKind.NEW_REVISION_ALERT,
+        NoticeKind.STEPS_SKIPPED,
         NoticeKind.FAILED,
         NoticeKind.SUCCEEDED,
         NoticeKind.SUCCEEDED_ALERT,

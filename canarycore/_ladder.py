@@ -62,7 +62,7 @@ from canarycore.bounds import CHECKS, WEIGHTS
 from canarycore.text import describe_traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from canarycore.errors import Problem
 
@@ -293,6 +293,19 @@ class Ladder:
         except KeyError:
             return self._after(rung)
 
+    def after_skipping(self, rung: Rung, weights: Collection[int]) -> Rung | None:
+        """Return the next rung with one of these weights, in the ladder's unit; None if there is none.
+
+        In place the rung with all requests is never skipped: the promotion moves nothing.
+        """
+        is_weighted = self.strategy is Strategy.WEIGHTS
+        wanted = {*weights, self.total} if self.in_place else weights
+        for each in self.rungs if is_weighted else self.rungs[-1:]:  # rungs that count have no weight before the last
+            is_above = each.permille > rung.permille if is_weighted else each.iteration > rung.iteration
+            if is_above and each.weight in wanted:
+                return each
+        return None
+
     def _after(self, rung: Rung) -> Rung | None:
         if self.strategy is Strategy.WEIGHTS:
             return self._heavier(rung)
@@ -368,10 +381,15 @@ class Ladder:
 
         They come before the promotion, and for blue/green and a bake also before all traffic goes to the canary.
         """
+        return self.is_gated(self.after(rung))
+
+    def is_gated(self, after: Rung | None) -> bool:
+        """Whether confirm-promotion gates come before this rung, to which a rollout goes; None is the promotion."""
+        if after is None:
+            return True
         if self.strategy is Strategy.BLUE_GREEN:
-            return rung.iteration >= self.iterations
-        after = self.after(rung)
-        return after is None or (self.bake > 0 and self.after(after) is None)
+            return after.iteration > self.iterations
+        return self.bake > 0 and self.after(after) is None
 
     def back(self, rung: Rung) -> Rung:
         """Return the rung after one step of the promotion's way back from `rung`."""

@@ -29,17 +29,19 @@ from canarycore._fields import (
     SECONDS_ABOVE_0,
     SECRET_TEXT,
     SHARE,
+    WEIGHT_IN_TENTHS,
     fault,
     instance,
     items,
     optional,
     refuse,
+    rising,
     whole,
 )
 from canarycore._ladder import Ladder, Rung
 from canarycore._limits import PLAIN, CheckLimits
 from canarycore._reference import Reference
-from canarycore.bounds import CHECKS, RETRIES
+from canarycore.bounds import CHECKS, RETRIES, REVISIONS, WEIGHTS
 from canarycore.notices import NAMES, TEXTS, Alert, NoticeKind
 from canarycore.text import shorten
 from canarycore.traffic import Affinity, Match
@@ -90,6 +92,19 @@ class OnFailure(TextEnum):
 
     ROLLBACK = "rollback"
     FREEZE = "freeze"
+
+
+@frozen(kw_only=True)
+class RollbackWindow:
+    """The promoted revisions to which a return skips steps (`analysis.rollbackWindow`, which Flagger does not have).
+
+    A revision that was rejected once is none of them. Raises FieldError if a value does not fit its field.
+    """
+
+    revisions: int = field(validator=whole(1, REVISIONS.most))
+    """The number of revisions before the promoted one."""
+    steps: tuple[int, ...] = field(default=(), validator=rising(WEIGHT_IN_TENTHS, WEIGHTS))
+    """The weights that a return does not skip, in the unit of the ladder."""
 
 
 @frozen(kw_only=True)
@@ -207,6 +222,8 @@ class Rollout:
     """The number of requests that a value needs to count as data; 0 accepts any (`analysis.minSamples`)."""
     inconclusive_limit: int = field(default=0, validator=COUNT_FROM_0)
     """The number of holds that rolls back; 0 never does (`analysis.inconclusive`)."""
+    rollback_window: RollbackWindow | None = field(default=None, validator=optional(instance(RollbackWindow)))
+    """The promoted revisions to which a return skips steps; None for none."""
     on_failure: OnFailure = field(default=OnFailure.ROLLBACK, validator=instance(OnFailure))
     """The end of an analysis that fails, is inconclusive too often, or exceeds its deadline (`analysis.onFailure`)."""
     progress_deadline: float = field(default=600.0, validator=LONG_SECONDS)

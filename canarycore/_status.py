@@ -17,6 +17,7 @@ from canarycore._fields import (
     FLAG,
     FREE_TEXT,
     LONG_COUNT,
+    REQUIRED_TEXT,
     instance,
     instance_named,
     items,
@@ -24,7 +25,7 @@ from canarycore._fields import (
 )
 from canarycore._ladder import INITIAL_RUNG, Rung
 from canarycore._limits import CheckTally
-from canarycore.bounds import STORED_ITEMS
+from canarycore.bounds import REVISIONS, STORED_ITEMS
 from canarycore.notices import Notice
 from canarycore.phases import ACTIVE, Approval, Pending, Phase, Reason
 
@@ -68,6 +69,12 @@ class Status:
     """The revision of the primary (Flagger: `lastPromotedSpec`)."""
     previous: str = field(default="", validator=FREE_TEXT)
     """The revision before `promoted`, for an undo."""
+    history: tuple[str, ...] = field(default=(), validator=items(REQUIRED_TEXT, REVISIONS))
+    """The revisions that were promoted before `promoted`, the latest first. None of them was ever rejected. A promotion
+    of one of them drops those above it: nobody returns forward."""
+    rejected: tuple[str, ...] = field(default=(), validator=items(REQUIRED_TEXT, REVISIONS))
+    """The last revisions that a rollback or an abort rejected, the latest last. A revision stays here when it is
+    promoted later: `undo` never returns to it."""
     drain_until: float = field(default=0.0, validator=FINITE)
     """Until when the canary keeps running without traffic, in seconds."""
     paused: bool = field(default=False, validator=FLAG)

@@ -9,6 +9,7 @@ from typing import Any
 
 from canarycore._decision import Decision, DecisionBuilder
 from canarycore._ladder import INITIAL_RUNG, Rung
+from canarycore._revisions import is_return, next_rung, record_rejection
 from canarycore._spec import HookType, OnFailure, Rollout
 from canarycore.notices import NoticeKind
 from canarycore.phases import BEFORE_ANALYSIS, Approval, Pending, Phase, Reason, Rule
@@ -19,14 +20,24 @@ def start(builder: DecisionBuilder, rule: Rule, **changes: Any) -> Decision:
     """Start the analysis of the target's revision."""
     builder.emit(NoticeKind.NEW_REVISION)
     builder.emit(NoticeKind.NEW_REVISION_ALERT)
+    _report_return(builder)
     return builder.enter(rule, Phase.PROGRESSING, **reset_analysis(builder), pending=(), **changes)
 
 
 def restart(builder: DecisionBuilder) -> Decision:
     """Start the analysis anew, as the target has another revision."""
     builder.emit(NoticeKind.RESTARTED)
+    _report_return(builder)
     paused = builder.status.paused and not builder.status.is_frozen
     return builder.enter(Rule.RESTARTED, Phase.PROGRESSING, **reset_analysis(builder), paused=paused)
+
+
+def _report_return(builder: DecisionBuilder) -> None:
+    """Report a rollout that skips steps, as it returns within the rollback window."""
+    rollout, status, revision = builder.rollout, builder.status, builder.revision
+    if not rollout.skip_analysis and is_return(rollout, status, revision):
+        rung = next_rung(rollout, status, INITIAL_RUNG, revision)
+        builder.emit(NoticeKind.STEPS_SKIPPED, revision, "the promotion" if rung is None else str(rung))
 
 
 def reset_analysis(builder: DecisionBuilder) -> dict[str, Any]:
@@ -62,7 +73,7 @@ def withdraw(builder: DecisionBuilder) -> Decision:
 def fail(builder: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -> Decision:
     """Roll back. The rollback is durable with this status, and its effects follow from it."""
     builder.emit(NoticeKind.FAILED)
-    reset = (
+    reset: dict[str, Any] = (
         reset_analysis(builder)
         if builder.status.phase in BEFORE_ANALYSIS
         else {"rung": INITIAL_RUNG, "failed_checks": 0, "holds": 0}
@@ -72,6 +83,7 @@ def fail(builder: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -
         Phase.FAILED,
         reason,
         **{**reset, **changes},
+        **record_rejection(builder.status, reset.get("applied", builder.status.applied)),
         paused=False,
         drain_until=drain_end(builder),
         pending=pending_work(builder.rollout),

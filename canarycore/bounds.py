@@ -103,6 +103,12 @@ Flagger's load tester allows its tasks as long by default."""
 STORED_ITEMS = Bound(
     10_000, "items", "a list or map of stored data, such as the outbox", "An outbox holds some dozens."
 )
+REVISIONS = Bound(
+    20,
+    "revisions",
+    "the revisions that a status remembers, of each kind",
+    "A Deployment keeps ten old revisions unless its owner asks for more.",
+)
 
 # answers ------------------------------------------------------------------------------------------------------------
 
@@ -117,6 +123,6 @@ ALL: tuple[Bound, ...] = (
     *(NAME, LABEL, KEY, TEXT, QUERY, RENDERED_QUERY, ANNOTATION, DURATION),
     *(CHECKS, ITEMS, METADATA, WEIGHTS, ROUTES),
     *(DIGITS, COUNT, ITERATIONS, RETRIES, WAIT),
-    *(STORED_ITEMS, PROBLEMS, UNKNOWN_FIELDS, FINDINGS),
+    *(STORED_ITEMS, REVISIONS, PROBLEMS, UNKNOWN_FIELDS, FINDINGS),
 )
 """Every bound, in the order of the docs."""

@@ -98,6 +98,7 @@ class NoticeKind(TextEnum):
     NEW_REVISION = _event("New revision detected! Scaling up {target}")
     NEW_REVISION_ALERT = _alert(Severity.INFO, "New revision detected, progressing canary analysis.", details=True)
     RESTARTED = _event("New revision detected! Restarting analysis for {target}")
+    STEPS_SKIPPED = _event("Revision {0} of {target} was promoted before: its rollout skips to {1}")
     STARTING = _event("Starting canary analysis for {target}")
     PRE_ROLLOUT_PASSED = _event("Pre-rollout check {0} passed")
     PRE_ROLLOUT_FAILED = _warning("Halt {name} advancement pre-rollout check {0} failed {1}")

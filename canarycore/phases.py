@@ -114,6 +114,7 @@ class Rule(TextEnum):
     GATED_PROMOTION = "a confirm-promotion gate is closed"
     PROMOTED = "every rung passed"
     SKIPPED = "the owner skips the analysis"
+    RETURNED = "the target is back at an earlier promoted revision, and the rollback window skips the steps"
     REPLACED = "the primary is down, and the policy lets the new revision replace it"
     FINALISED = "all traffic is back on the primary"
     SUCCEEDED = "the drain is over"
@@ -208,6 +209,7 @@ ROWS: tuple[Row, ...] = (
     _row(Rule.GATED_PROMOTION, Phase.PROGRESSING, Phase.WAITING_PROMOTION),
     _row(Rule.PROMOTED, ACTIVE, Phase.PROMOTING),
     _row(Rule.SKIPPED, ACTIVE, Phase.PROMOTING),
+    _row(Rule.RETURNED, ACTIVE, Phase.PROMOTING),
     _row(Rule.REPLACED, ACTIVE, Phase.PROMOTING),
     _row(Rule.PROMOTED_BY_COMMAND, BEFORE_PROMOTION | {Phase.FAILED}, Phase.PROMOTING),
     _row(Rule.FINALISED, Phase.PROMOTING, Phase.FINALISING),

@@ -42,7 +42,7 @@ _KNOWN = (
         "no analysis after the switch of the provider kubernetes",
         "Set spec.provider to your mesh or ingress, analysis.bake, and fromWeight: 100 of these metrics.",
     ),
-    ("rollbackWindow", "nothing", "A return to an earlier version takes the same steps as another version."),
+    ("rollbackWindow", "a number of revisions", "Write rollbackWindow.revisions, and no other field."),
     ("successfulRunHistoryLimit", "nothing", "There are no AnalysisRuns: the status keeps the last analysis."),
     ("unsuccessfulRunHistoryLimit", "nothing", "There are no AnalysisRuns: the status keeps the last analysis."),
     ("measurementRetention", "nothing", "There are no AnalysisRuns: the status keeps the last analysis."),

@@ -9,6 +9,7 @@ from canarycore.argo._analysis import ChecksOfAnalyses, Templates
 from canarycore.argo._document import DocumentPart, Json, drop_none, make_resource
 from canarycore.argo._gaps import Gaps
 from canarycore.argo._strategy import INTERVAL, convert_blue_green, convert_canary
+from canarycore.bounds import REVISIONS
 from canarycore.foreign import get_value
 from canarycore.text import shorten
 
@@ -30,6 +31,9 @@ def convert_rollout(rollout: DocumentPart, templates: Templates, objects: Object
     analysis = convert_blue_green(blue_green, checks) if blue_green else convert_canary(canary, checks, gaps)
     if analysis and checks.metrics:
         analysis["metrics"] = checks.metrics
+    window = _rollback_window(spec.at("rollbackWindow"), gaps)
+    if analysis and window:
+        analysis["rollbackWindow"] = window
     target, deployment = _target(spec, metadata, canary, gaps)
     service = _service(blue_green or canary, deployment or objects.get(("Deployment", target["name"]), {}), objects)
     body: Json = {"targetRef": target, "service": service}
@@ -50,6 +54,19 @@ def convert_rollout(rollout: DocumentPart, templates: Templates, objects: Object
     gaps.report_unread(rollout)
     resource = make_resource("Canary", name, namespace, body)
     return [*([deployment] if deployment else []), resource, *checks.documents]
+
+
+def _rollback_window(window: DocumentPart, gaps: Gaps) -> Json:
+    """Return the window in which a return skips all steps; empty where there is none, as in Argo for 0 revisions."""
+    revisions = window.number("revisions") or 0
+    if revisions > REVISIONS.most:
+        gaps.report(
+            window.at("revisions"),
+            str(revisions),
+            f"at most {REVISIONS.most}",
+            "The status remembers that many promoted revisions: write a lower number.",
+        )
+    return {"revisions": min(revisions, REVISIONS.most)} if revisions > 0 else {}
 
 
 def _target(spec: DocumentPart, metadata: Json, canary: DocumentPart, gaps: Gaps) -> tuple[Json, Json]:

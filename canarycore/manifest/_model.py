@@ -248,6 +248,14 @@ def _weight_of(step: AnalysisStep | None) -> int | None:
 
 
 @frozen(kw_only=True)
+class AnalysisRollbackWindow:
+    """The earlier promoted revisions to which a return skips steps, and the weights that it does not skip."""
+
+    revisions: int | None = wire(integer(1, bounds.REVISIONS.most), required=True)
+    steps: tuple[int, ...] = wire(rising(integer(1, 100), bounds.WEIGHTS))
+
+
+@frozen(kw_only=True)
 class Analysis:
     """The analysis section. Weights and ready thresholds are percent."""
 
@@ -276,11 +284,15 @@ class Analysis:
     min_samples: int | None = wire(COUNT)
     inconclusive: int | None = wire(COUNT)
     on_failure: str = wire(one_of(*(choice.value for choice in OnFailure)))
+    rollback_window: AnalysisRollbackWindow | None = wire(object_of(AnalysisRollbackWindow))
     replace_down_primary: bool = wire(BOOLEAN)
     drain: str = wire(duration(zero=True, longest=bounds.WAIT))
 
 
-OWN_FIELDS = ("steps", "bake", "noData", "minSamples", "inconclusive", "onFailure", "replaceDownPrimary", "drain")
+OWN_FIELDS = (
+    *("steps", "bake", "noData", "minSamples", "inconclusive", "onFailure", "rollbackWindow"),
+    *("replaceDownPrimary", "drain"),
+)
 """The fields of an analysis that Flagger does not have."""
 
 OWN_FIELDS_OF_METRICS = (

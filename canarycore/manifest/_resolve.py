@@ -16,7 +16,18 @@ from canarycore._ladder import Ladder, Step, Strategy
 from canarycore._limits import PLAIN, CheckLimits
 from canarycore._observation import TOTAL_WEIGHT
 from canarycore._reference import Reference
-from canarycore._spec import DRAIN, Check, CheckKind, Hook, HookType, NoData, OnFailure, Rollout, TargetRef
+from canarycore._spec import (
+    DRAIN,
+    Check,
+    CheckKind,
+    Hook,
+    HookType,
+    NoData,
+    OnFailure,
+    RollbackWindow,
+    Rollout,
+    TargetRef,
+)
 from canarycore.errors import ManifestError, Problem
 from canarycore.manifest._checks._names import check_names
 from canarycore.manifest._checks._pods import check_pods
@@ -25,6 +36,7 @@ from canarycore.manifest._duration import parse_duration
 from canarycore.manifest._model import (
     SHORTEST_TIMEOUT,
     Analysis,
+    AnalysisRollbackWindow,
     AnalysisStep,
     Canary,
     CanaryAlert,
@@ -75,6 +87,7 @@ def resolve(
         *check_steps(canary, provider),
         *check_own_steps(canary),
         *check_bake(canary, provider),
+        *check_rollback_window(canary, provider),
         *check_ranges(canary),
         *check_pods(canary, provider),
         *check_names(canary, provider),
@@ -104,6 +117,7 @@ def resolve(
         no_data=NoData(analysis.no_data or NoData.FAIL.value),
         min_samples=analysis.min_samples or 0,
         inconclusive_limit=analysis.inconclusive or 0,
+        rollback_window=_rollback_window(analysis.rollback_window),
         on_failure=OnFailure(analysis.on_failure or OnFailure.ROLLBACK.value),
         replace_down_primary=analysis.replace_down_primary,
         progress_deadline=float(PROGRESS_DEADLINE if deadline is None else deadline),
@@ -185,6 +199,28 @@ def check_own_steps(canary: Canary) -> Iterator[Problem]:
                 )
 
 
+def check_rollback_window(canary: Canary, provider: str) -> Iterator[Problem]:
+    """Return the problems of weights of the rollback window that no step has: a return would skip all the same."""
+    analysis, chosen = canary.analysis, canary.spec.provider or provider
+    window = None if analysis is None else analysis.rollback_window
+    if analysis is None or window is None:
+        return
+    if any((*check_steps(canary, provider), *check_own_steps(canary), *check_bake(canary, provider))):
+        return  # these come first
+    steps = ladder(analysis, chosen)
+    rungs = steps.rungs if steps.strategy is Strategy.WEIGHTS else steps.rungs[-1:]  # iterations have no weight
+    known = [rung.weight for rung in rungs if rung.weight]
+    for index, weight in enumerate(window.steps):
+        if weight not in known:
+            yield Problem(
+                path=f"{canary.analysis_path}.rollbackWindow.steps[{index}]",
+                found=str(weight),
+                expected=f"a weight of the analysis: {enumerate_some(map(str, known)) or 'there are none'}",
+                remedy="Correct the weight, or remove it.",
+                rule="unknown-step",
+            )
+
+
 def check_ranges(canary: Canary) -> Iterator[Problem]:
     """Return the problems of metrics whose range lets every value pass, or none."""
     for index, metric in enumerate(canary.analysis.metrics if canary.analysis else ()):
@@ -252,6 +288,10 @@ def _holds_all_traffic(analysis: Analysis) -> bool:
     """Whether the last step has all traffic and conditions of its own."""
     last = analysis.steps[-1] if analysis.steps else None
     return last is not None and last.weight == TOTAL_WEIGHT and isinstance(_step(last), Step)
+
+
+def _rollback_window(window: AnalysisRollbackWindow | None) -> RollbackWindow | None:
+    return None if window is None else RollbackWindow(revisions=window.revisions or 1, steps=window.steps)
 
 
 def _step(step: AnalysisStep) -> int | Step:

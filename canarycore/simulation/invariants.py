@@ -29,6 +29,7 @@ from canarycore._limits import PLAIN
 from canarycore._observation import MOST_PERMILLE
 from canarycore._spec import HookType, NoData
 from canarycore._status import Status
+from canarycore.bounds import REVISIONS
 from canarycore.effects import Initialise, Promote, Restore, RestorePrimary, ResumeScaler, ScaleDown, ScaleUp, SetRoutes
 from canarycore.errors import CanaryError
 from canarycore.notices import Notice, NoticeKind
@@ -51,6 +52,7 @@ from canarycore.simulation.driver import measure
 from canarycore.simulation.state import State, observe
 
 if TYPE_CHECKING:
+    from canarycore._ladder import Rung
     from canarycore._observation import Routes, Workload
     from canarycore._spec import Rollout
     from canarycore.effects import Effect
@@ -310,6 +312,8 @@ def rungs_follow_the_ladder(context: WriteContext, history: Sequence[CycleRecord
     allowed = {before, INITIAL_RUNG}
     if rule is Rule.ADVANCED:
         allowed = {ladder.after(before) or before}
+        if _is_within_window(context):
+            allowed = {_first_unskipped(context) or before}
     elif rule is Rule.STEPPED_BACK:
         allowed = {ladder.back(before)}
     elif rule is Rule.SKIPPED_TO:
@@ -321,7 +325,7 @@ def rungs_follow_the_ladder(context: WriteContext, history: Sequence[CycleRecord
 def a_rung_is_left_by_a_pass(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """Check I3: a weight rises, and a promotion begins, only by a decision that saw this revision pass this rung."""
     del history
-    if not context.write.is_commit or context.decision.explanation.rule not in {Rule.ADVANCED, Rule.PROMOTED}:
+    if not context.write.is_commit or context.decision.explanation.rule not in _PASSES:
         return None
     status, target = context.before.status, context.observation.target
     if target is None or target.revision != status.applied:
@@ -346,13 +350,64 @@ def a_rung_is_left_by_a_pass(context: WriteContext, history: Sequence[CycleRecor
     return f"it advanced without a pass of {', '.join(missing)}" if missing else None
 
 
+_PASSES = frozenset({Rule.ADVANCED, Rule.PROMOTED, Rule.RETURNED})
+"""The rules by which an analysis goes up."""
+
+
+def only_a_return_skips_steps(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I3: a promotion leaves out no rung, but those that the rollback window skips for a revision of it."""
+    del history
+    rule, status, rollout = context.decision.explanation.rule, context.before.status, context.before.rollout
+    if not context.write.is_commit or rule not in {Rule.PROMOTED, Rule.RETURNED}:
+        return None
+    is_within = _is_within_window(context)
+    after = _first_unskipped(context) if is_within else rollout.ladder.after(status.rung)
+    if after is not None:
+        return f"{rule.name} of {status.applied} skipped {after}, its history is {status.history}"
+    return None if is_within or rule is Rule.PROMOTED else f"{status.applied} returned, its history is {status.history}"
+
+
+def _is_within_window(context: WriteContext) -> bool:
+    """Whether the revision under test is one that the window names, and was never rejected."""
+    status, window = context.before.status, context.before.rollout.rollback_window
+    if window is None or status.applied in status.rejected:
+        return False
+    return status.applied in status.history[: window.revisions]
+
+
+def _first_unskipped(context: WriteContext) -> Rung | None:
+    """Return the next rung of the ladder that the window names, or that a rollout in place needs; None if none is."""
+    rollout, rung = context.before.rollout, context.before.status.rung
+    window, ladder = rollout.rollback_window, rollout.ladder
+    weights = () if window is None else window.steps
+    rungs = ladder.rungs if len(ladder.rungs) <= MOST_PERMILLE + 1 else ladder.rungs[-1:]  # iterations have no weight
+    for after in rungs:
+        is_above = (after.permille, after.iteration) > (rung.permille, rung.iteration)
+        if is_above and (after.weight in weights or (ladder.in_place and after.permille == MOST_PERMILLE)):
+            return after
+    return None
+
+
+def the_history_has_no_rejected_revision(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I5: no revision to which a return may skip steps was ever rejected, and each of them was promoted."""
+    del history
+    before, after = context.before.status, context.after.status
+    if not context.write.is_commit:
+        return None
+    rejected = {*after.history} & {*after.rejected}
+    if rejected:
+        return f"{', '.join(sorted(rejected))} was rejected, and is in the history {after.history}"
+    new = {*after.history} - {*before.history} - {before.promoted}
+    return f"{', '.join(sorted(new))} came into the history without a promotion" if new else None
+
+
 def a_rollout_in_place_ends_at_full_weight(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """Check I3: in place, a pass promotes only the version that has all requests, on which nothing moves later."""
     del history
     rollout, rung = context.before.rollout, context.before.status.rung
     if not (context.write.is_commit and rollout.ladder.in_place):
         return None
-    if context.decision.explanation.rule is not Rule.PROMOTED or rung.permille == MOST_PERMILLE:
+    if context.decision.explanation.rule not in {Rule.PROMOTED, Rule.RETURNED} or rung.permille == MOST_PERMILLE:
         return None
     return f"it promoted {context.before.status.applied} in place at {rung}"
 
@@ -405,6 +460,20 @@ def a_rejected_revision_does_not_succeed(context: WriteContext, history: Sequenc
     if context.write.is_commit and before is Phase.FAILED and after in PROMOTION | {Phase.SUCCEEDED}:
         return f"Failed went to {after.value}"
     return None
+
+
+def a_rejection_is_remembered(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I5: the status that rejects a revision names it from then on, so that no return ever serves it again."""
+    del history
+    before, after = context.before.status, context.after.status
+    if not context.write.is_commit:
+        return None
+    is_rejection = after.phase is Phase.FAILED is not before.phase and after.applied not in ("", after.promoted)
+    expected = {*before.rejected, *((after.applied,) if is_rejection else ())}
+    if len(after.rejected) == REVISIONS.most or expected <= {*after.rejected}:
+        return None
+    lost = ", ".join(sorted(expected - {*after.rejected}))
+    return f"{context.decision.explanation.rule.name} does not remember the rejection of {lost}"
 
 
 def failed_checks_count_once_and_never_fall(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
@@ -467,10 +536,13 @@ EACH_COMMIT: tuple[WriteInvariant, ...] = (
     WriteInvariant("table", "every commit is a row of the transition table", a_commit_is_on_the_table),
     WriteInvariant("I2", "rungs follow the ladder", rungs_follow_the_ladder),
     WriteInvariant("I3", "a rung is left by a pass", a_rung_is_left_by_a_pass),
+    WriteInvariant("I3", "only a return skips steps", only_a_return_skips_steps),
+    WriteInvariant("I5", "the history has no rejected revision", the_history_has_no_rejected_revision),
     WriteInvariant("I3", "a rollout in place ends at full weight", a_rollout_in_place_ends_at_full_weight),
     WriteInvariant("I3", "a step is over when it is left", a_step_is_over_when_it_is_left),
     WriteInvariant("I3", "a frozen rollout moves nothing", a_frozen_rollout_moves_nothing),
     WriteInvariant("I5", "a rejected revision does not succeed", a_rejected_revision_does_not_succeed),
+    WriteInvariant("I5", "a rejection is remembered", a_rejection_is_remembered),
     WriteInvariant("I9", "failed checks count once and never fall", failed_checks_count_once_and_never_fall),
     WriteInvariant("I15", "an existing primary is adopted", a_new_status_keeps_an_existing_primary),
     WriteInvariant("I10", "notices leave the outbox published", notices_leave_the_outbox_published),
@@ -602,6 +674,8 @@ def fingerprint(state: State) -> tuple[object, ...]:
         status.applied,
         status.promoted,
         status.previous,
+        status.history,
+        status.rejected,
         status.paused,
         status.handled,
         status.pending,

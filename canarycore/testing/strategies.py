@@ -25,7 +25,7 @@ from canarycore._fields import describe_value
 from canarycore._ladder import INITIAL_RUNG, Ladder, Rung, Step, Strategy
 from canarycore._limits import PLAIN, CheckLimits, CheckTally
 from canarycore._observation import Command, CommandKind, Observation, Routes, Workload
-from canarycore._spec import Check, CheckKind, Hook, HookType, NoData, OnFailure, Rollout, TargetRef
+from canarycore._spec import Check, CheckKind, Hook, HookType, NoData, OnFailure, RollbackWindow, Rollout, TargetRef
 from canarycore._status import Status
 from canarycore.notices import NoticeKind
 from canarycore.phases import FINISHED, Approval, Pending, Phase, Reason
@@ -225,6 +225,8 @@ _FIELDS: dict[str, SearchStrategy[Any]] = {
     "min_samples": st.sampled_from([0, 0, 100]),
     "inconclusive_limit": st.sampled_from([0, 2]),
     "on_failure": st.sampled_from(OnFailure),
+    "rollback_window": st.none()
+    | st.builds(RollbackWindow, revisions=st.integers(1, 2), steps=st.sampled_from([(), (20,), (20, 60)])),
     "replace_down_primary": st.booleans(),
     "progress_deadline": st.sampled_from([20.0, 60.0, 600.0]),
     "primary_ready": st.sampled_from([100, 50]),
@@ -284,6 +286,8 @@ def statuses() -> SearchStrategy[Status]:
         applied=st.sampled_from(["", *REVISIONS]),
         promoted=st.sampled_from(["", *REVISIONS]),
         previous=st.sampled_from(["", *REVISIONS]),
+        history=st.lists(st.sampled_from(REVISIONS), max_size=2, unique=True).map(tuple),
+        rejected=st.lists(st.sampled_from(REVISIONS), max_size=2, unique=True).map(tuple),
         drain_until=times,
         reached_at=st.none() | times,
         approval=st.sampled_from(Approval),

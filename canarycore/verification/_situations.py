@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 from canarycore._ladder import Ladder, Step, Strategy
 from canarycore._limits import CheckLimits
 from canarycore._observation import CommandKind, Routes
-from canarycore._spec import Check, CheckKind, Hook, HookType, OnFailure, Rollout, TargetRef
+from canarycore._spec import Check, CheckKind, Hook, HookType, OnFailure, RollbackWindow, Rollout, TargetRef
 from canarycore.simulation.actions import (
     AttachPods,
     ClaimRoute,
@@ -58,7 +58,8 @@ class Trial:
     reduced: tuple[str, ...] = ()
     """Sentences about times and counts of the policy that the trial shortens."""
     starts: tuple[State, ...] = field(init=False, eq=False, repr=False)
-    """Start states: an empty cluster, and one with a promoted revision and a new one."""
+    """Start states: an empty cluster, and one with a promoted revision and a new one. With a rollback window also those
+    in which an earlier revision comes back."""
     actions: tuple[ActorAction, ...] = field(init=False, eq=False, repr=False)
     """Actions of others, each with its excuse."""
 
@@ -67,19 +68,27 @@ class Trial:
         pace = after(self.rollout.interval / 4)
         paces = (("primary", pace), ("target", pace))
         empty = State(rollout=self.rollout, scaler=self.scaler, has_replicas=self.has_replicas, paces=paces)
-        return redeployed(empty, OLD), self._with_new_revision(empty)
-
-    def _with_new_revision(self, empty: State) -> State:
-        """Return the state in which v1 is promoted and idle and v2 has just arrived."""
-        from canarycore.simulation.cluster import SimulatedCluster
-
-        cluster = SimulatedCluster(self.rollout, state=empty, check=False).do(Deploy(OLD)).run()
-        state = redeployed(cluster.state, NEW)
-        return state.but(writes=0, reads=0, version=0, turns=())
+        starts = redeployed(empty, OLD), _with_new_revision(empty, OLD, NEW)
+        return starts if self.rollout.rollback_window is None else (*starts, *_with_returns(empty))
 
     @actions.default
     def _list_actions(self) -> tuple[ActorAction, ...]:
         return tuple(_actions_of_others(self.rollout, self.scaler))
+
+
+def _with_returns(empty: State) -> tuple[State, ...]:
+    """Return the states in which v2 is promoted and v1 has just come back: promoted once, or rejected since."""
+    state = _with_new_revision(empty, NEW, OLD)
+    before = state.status.but(previous=OLD)
+    return state.but(status=before.but(history=(OLD,))), state.but(status=before.but(rejected=(OLD,)))
+
+
+def _with_new_revision(empty: State, promoted: str, revision: str) -> State:
+    """Return the state in which one revision is promoted and idle and another one has just arrived."""
+    from canarycore.simulation.cluster import SimulatedCluster
+
+    cluster = SimulatedCluster(empty.rollout, state=empty, check=False).do(Deploy(promoted)).run()
+    return redeployed(cluster.state, revision).but(writes=0, reads=0, version=0, turns=())
 
 
 def _actions_of_others(rollout: Rollout, scaler: Scaler | None) -> list[ActorAction]:
@@ -170,6 +179,7 @@ STRATEGIES: dict[str, Rollout] = {
     "canary that bakes": evolve(_POLICY, ladder=Ladder(steps=(50,), bake=15.0)),
     "canary that freezes": evolve(_POLICY, on_failure=OnFailure.FREEZE),
     "canary with limits": evolve(_POLICY, checks=(evolve(_CHECK, limits=_LIMITS),)),
+    "canary with a rollback window": evolve(_POLICY, rollback_window=RollbackWindow(revisions=2, steps=(60,))),
     "canary after a mirror": evolve(_POLICY, ladder=Ladder(steps=(50,), mirror=True)),
     "canary in place": evolve(_POLICY, ladder=Ladder(steps=(20,), in_place=True)),
     "canary in tenths": evolve(_POLICY, ladder=Ladder(steps=(5, 600), tenths=True)),

@@ -105,6 +105,9 @@ EXAMPLES = {
         },
     ],
     "apisix": [canary({"setWeight": 5}, routing={"apisix": {"route": {"name": "shop", "rules": ["all"]}}})],
+    "a rollback window": [
+        rollout({"blueGreen": {"activeService": "shop", "previewService": "next"}}, rollbackWindow={"revisions": 3})
+    ],
     "a mirror first": [
         canary(
             {"setMirrorRoute": {"name": "mirror", "percentage": 35}},

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canarycore import Ladder, Step, Strategy
+from canarycore import Ladder, RollbackWindow, Step, Strategy
 from canarycore.argo import convert, convert_files, is_argos
 from canarycore.manifest import lint, load, parse, resolve
 from canarycore.verification import verify
-from tests.argo.rollouts import EXAMPLES, PAUSE, SERVICE, blue_green, canary, metric, rollout, template, use
+from tests.argo.rollouts import EXAMPLES, PAUSE, SERVICE, SHORT, blue_green, canary, metric, rollout, template, use
 
 
 def converted(*documents):
@@ -89,6 +89,49 @@ def test_an_analysis_after_the_switch_is_reported():
     body, _, gaps = converted(blue_green(postPromotionAnalysis=use()), template(metric()))
     assert "metrics" not in body["spec"]["analysis"]
     assert [gap.path.rpartition(".")[2] for gap in gaps] == ["postPromotionAnalysis"]
+
+
+STRATEGIES = {
+    "steps": (canary({"setWeight": 20}, SHORT, {"setWeight": 60}), ()),
+    "blue/green": (blue_green(autoPromotionSeconds=60, prePromotionAnalysis=use()), (template(metric()),)),
+}
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_rollback_window_skips_all_steps(name):
+    document, others = STRATEGIES[name]
+    spec = document["spec"] | {"rollbackWindow": {"revisions": 3}}
+    body, policy, gaps = converted({**document, "spec": spec}, *others)
+    assert body["spec"]["analysis"]["rollbackWindow"] == {"revisions": 3}
+    assert policy.rollback_window == RollbackWindow(revisions=3)
+    assert gaps == ()
+
+
+@pytest.mark.parametrize(
+    ("window", "revisions", "paths"),
+    [
+        (None, 0, []),
+        ({"revisions": 0}, 0, []),
+        ({"revisions": "5"}, 5, []),
+        ({"revisions": 20}, 20, []),
+        ({"revisions": 21}, 20, ["spec.rollbackWindow.revisions"]),
+        ({"revisions": 10**11}, 20, ["spec.rollbackWindow.revisions"]),
+        ({"revisions": 2, "duration": "1h"}, 2, ["spec.rollbackWindow.duration"]),
+        ("all", 0, ["spec.rollbackWindow"]),
+    ],
+)
+def test_a_window_beyond_the_history_is_a_gap(window, revisions, paths):
+    strategy = {"blueGreen": {"activeService": "shop", "previewService": "shop-preview"}}
+    document = rollout(strategy, rollbackWindow=window)
+    _, policy, _ = converted(document)
+    assert (policy.rollback_window.revisions if policy.rollback_window else 0) == revisions
+    assert [path for path, _ in gaps_of(document)] == paths
+
+
+def test_a_rollout_without_steps_has_none_to_skip():
+    body, policy, gaps = converted(rollout(canary()["spec"]["strategy"], rollbackWindow={"revisions": 3}))
+    assert (policy.skip_analysis, policy.rollback_window, gaps) == (True, None, ())
+    assert "rollbackWindow" not in body["spec"]["analysis"]
 
 
 def test_the_deployment_has_what_the_rollout_had():

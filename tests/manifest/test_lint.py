@@ -109,6 +109,15 @@ CASES = [
         [canary(analysis={"steps": [{"weight": 5, "metrics": ["request-success-rate"]}]})],
     ),
     (
+        "unknown-step",
+        [canary(analysis={"rollbackWindow": {"revisions": 2, "steps": [15]}})],
+        [
+            canary(analysis={"rollbackWindow": {"revisions": 2, "steps": [20]}}),
+            canary(analysis={"rollbackWindow": {"revisions": 2}}),
+            canary(analysis=BLUE_GREEN | {"rollbackWindow": {"revisions": 2, "steps": [100]}}),
+        ],
+    ),
+    (
         "unrouted-steps",
         [canary(analysis={"steps": STEPS}, provider="kubernetes")],
         [canary(analysis={"steps": STEPS}), canary(analysis=BLUE_GREEN, provider="kubernetes")],

@@ -75,6 +75,8 @@ STATUSES = st.builds(
     applied=TEXTS,
     promoted=TEXTS,
     previous=TEXTS,
+    history=st.lists(TEXTS.filter(bool), max_size=3).map(tuple),
+    rejected=st.lists(TEXTS.filter(bool), max_size=3).map(tuple),
     drain_until=TIMES,
     paused=st.booleans(),
     handled=TEXTS,
@@ -117,6 +119,8 @@ def test_the_property_covers_every_field_of_a_status():
         *("phase", "reason", "since", "analysed_at", "rung", "failed_checks", "holds", "applied", "promoted"),
         *(
             "previous",
+            "history",
+            "rejected",
             "drain_until",
             "paused",
             "handled",

@@ -54,6 +54,15 @@ def nodes_of(paths) -> list:
 # ----------------------------------------------------------------------------------------- policies without defects
 
 
+def test_a_rejected_revision_that_comes_back_takes_every_step():
+    windowed = Trial(strategy="window", rollout=STRATEGIES["canary with a rollback window"])
+    assert [(state.status.history, state.status.rejected) for state in windowed.starts[2:]] == [
+        (("v1",), ()),
+        ((), ("v1",)),
+    ]
+    assert verify(windowed, 0).violations == ()
+
+
 def test_a_trial_limits_the_iterations_of_a_policy():
     ladder = Ladder(strategy=Strategy.BLUE_GREEN, iterations=10**9)
     limited = trial(evolve(STRATEGIES["blue/green"], ladder=ladder))

@@ -23,6 +23,7 @@ from canarycore_cli.cluster.commands import (
 from canarycore_cli.cluster.go_flags import GoFlags
 from canarycore_cli.console import OK, BadInput, SafeGroup, reports_errors, split_names
 from canarycore_cli.migration import commands as migration_commands
+from canarycore_cli.revisions import commands as revision_commands
 
 app = typer.Typer(
     name="canary",
@@ -612,6 +613,7 @@ def loadtester(
 
 app.add_typer(cluster_commands.app)
 app.add_typer(migration_commands.app)
+app.add_typer(revision_commands.app)
 
 
 def run_kubectl_plugin() -> None:

@@ -154,7 +154,7 @@ def _scalar(text: str, codec: Codec) -> object:
             return int(text)
         case "boolean":
             return _TRUTH.get(text, text)
-        case "array":
+        case "array" | "object":
             try:
                 return json.loads(text)
             except (ValueError, RecursionError):

@@ -14,6 +14,7 @@ from canarycore.manifest._resolve import (
     UNROUTED,
     check_bake,
     check_own_steps,
+    check_rollback_window,
     check_steps,
 )
 from canarycore.text import shorten
@@ -75,6 +76,11 @@ def _unknown_metric(context: LintContext) -> Iterator[Finding]:
     for problem in check_own_steps(context.canary):
         if problem.rule == "unknown-metric":
             yield Finding(problem.path, problem.found)
+
+
+def _unknown_step(context: LintContext) -> Iterator[Finding]:
+    for problem in check_rollback_window(context.canary, context.provider):
+        yield Finding(problem.path, problem.found)
 
 
 def _unrouted_steps(context: LintContext) -> Iterator[Finding]:
@@ -297,6 +303,13 @@ RULES: tuple[LintRule[LintContext], ...] = (
         _unknown_metric,
         "a name of analysis.metrics",
         "Correct the name, or add the metric to analysis.metrics.",
+    ),
+    LintRule(
+        "unknown-step",
+        "error",
+        _unknown_step,
+        "a weight of the analysis: a return would skip all its steps",
+        "Correct the weight, or remove it.",
     ),
     LintRule(
         "unrouted-steps",

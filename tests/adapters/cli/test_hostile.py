@@ -238,6 +238,8 @@ CASES: dict[str, list[Callable[[Stage], Result]]] = {
     ],
     "get": [lambda stage: stage.cluster("get"), lambda stage: stage.cluster("get", HOSTILE)],
     "describe": [lambda stage: stage.cluster("describe", "app"), lambda stage: stage.cluster("describe", HOSTILE)],
+    "history": [lambda stage: stage.cluster("history", "app"), lambda stage: stage.cluster("history", HOSTILE)],
+    "undo": [lambda stage: stage.cluster("undo", "app", "--to", HOSTILE), lambda stage: stage.cluster("undo", HOSTILE)],
     "wait": [
         lambda stage: stage.cluster("wait", HOSTILE, "--timeout", "2s"),
         lambda stage: stage.cluster("wait", "app", "--timeout", HOSTILE),

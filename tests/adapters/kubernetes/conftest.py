@@ -9,7 +9,7 @@ import pytest
 
 from canarycore_kubernetes.api.client import connect
 from canarycore_kubernetes.api.cluster import Cluster
-from canarycore_kubernetes.api.kinds import KINDS
+from canarycore_kubernetes.api.kinds import KINDS, REPLICA_SET
 from tests.controlplane.api import Api
 from tests.controlplane.in_memory.server import faked
 from tests.controlplane.proxy import proxied
@@ -42,7 +42,7 @@ class Plane:
 
 @pytest.fixture
 def server():
-    with faked(KINDS, bookmark=0.5) as running:
+    with faked((*KINDS, REPLICA_SET), bookmark=0.5) as running:
         yield running
 
 

@@ -7,7 +7,18 @@ from collections.abc import Iterator
 import pytest
 from attrs import evolve
 
-from canarycore import CheckLimits, CommandKind, HookType, Ladder, NoData, OnFailure, Phase, Routes, Step
+from canarycore import (
+    CheckLimits,
+    CommandKind,
+    HookType,
+    Ladder,
+    NoData,
+    OnFailure,
+    Phase,
+    RollbackWindow,
+    Routes,
+    Step,
+)
 from canarycore.driver import Observed, detect_takeover
 from canarycore.phases import ALIVE, IDLE, ROWS, TRANSITIONS, UNDER_WAY, WAITS, Rule
 from canarycore.simulation import (
@@ -37,6 +48,7 @@ HELD = evolve(GATED, no_data=NoData.HOLD, inconclusive_limit=2)
 FREEZES = evolve(GATED, on_failure=OnFailure.FREEZE)
 MEASURES = evolve(GATED, checks=tuple(evolve(check, limits=CheckLimits(count=3)) for check in GATED.checks))
 APPROVED = evolve(GATED, ladder=Ladder(steps=(Step(weight=20, approval=True), Step(weight=60, approval=True))))
+WINDOWED = evolve(GATED, rollback_window=RollbackWindow(revisions=1))
 ROLLBACK = evolve(GATED, hooks=(*GATED.hooks, hook(HookType.ROLLBACK)))
 
 STORIES = [
@@ -77,6 +89,8 @@ STORIES = [
     (Phase.WAITING_PROMOTION, (Edit(MEASURES),)),
     (Phase.PROGRESSING, (Edit(MEASURES),)),
     (Phase.PROGRESSING, (Edit(APPROVED),)),
+    (Phase.SUCCEEDED, (Edit(WINDOWED), Deploy("v1"))),
+    (Phase.SUCCEEDED, (Edit(WINDOWED), AnswerHook("confirm-promotion", (False, True)), Deploy("v1"))),
 ]
 
 

@@ -17,6 +17,7 @@ VALUES = {
     "minSamples": (100, "100"),
     "inconclusive": (3, "3"),
     "onFailure": ("freeze", "freeze"),
+    "rollbackWindow": ({"revisions": 3, "steps": [20]}, '{"revisions": 3, "steps": [20]}'),
     "replaceDownPrimary": (True, "true"),
     "drain": ("1m30s", "1m30s"),
 }
@@ -29,6 +30,7 @@ WRONG = {
     "minSamples": "-1",
     "inconclusive": "2.5",
     "onFailure": "ignore",
+    "rollbackWindow": "3 revisions",
     "replaceDownPrimary": "yes",
     "drain": "30",
 }
@@ -91,7 +93,7 @@ def test_an_annotation_and_a_field_agree_or_are_refused(name):
     value, text = VALUES[name]
     assert parse(annotated({name: value}, **{name: text})).analysis == parse(canary(analysis={name: value})).analysis
     others = {"noData": "fail", "onFailure": "rollback", "drain": "9s", "replaceDownPrimary": False, "bake": "9m"}
-    other = {"steps": [{"weight": 7}], **others}.get(name, 77)
+    other = {"steps": [{"weight": 7}], "rollbackWindow": {"revisions": 7}, **others}.get(name, 77)
     (problem,) = problems_of(annotated({name: other}, **{name: text}))
     assert (problem.path, problem.rule) == (at(name), "contradiction")
     assert f"spec.analysis.{name}" in problem.remedy

@@ -71,6 +71,7 @@ def test_lint_names_the_annotation_of_each_field_that_flaggers_definition_drops(
         "minSamples": 9,
         "inconclusive": 2,
         "onFailure": "freeze",
+        "rollbackWindow": {"revisions": 3},
         "replaceDownPrimary": True,
         "drain": "9s",
     }

@@ -16,6 +16,7 @@ ALERT_PROVIDER = Kind("flagger.app", "v1beta1", "AlertProvider", "alertproviders
 DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
 DAEMON_SET = Kind("apps", "v1", "DaemonSet", "daemonsets")
 CONTROLLER_REVISION = Kind("apps", "v1", "ControllerRevision", "controllerrevisions")
+REPLICA_SET = Kind("apps", "v1", "ReplicaSet", "replicasets")
 KNATIVE_SERVICE = Kind("serving.knative.dev", "v1", "Service", "services")
 
 HPA = Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")

@@ -282,6 +282,7 @@ _CANARY_STATUS = {
         "observedGeneration": _COUNT,
         "lastAnalysis": _ANALYSIS_RESULT,
         "lastEnd": _ROLLOUT_END,
+        "rejectedRevisions": {"type": "array", "items": _TEXT},
     },
 }
 _KINDS: tuple[tuple[str, str, tuple[tuple[str, str, str, int], ...], dict[str, Any]], ...] = (

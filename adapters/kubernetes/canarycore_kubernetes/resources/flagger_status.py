@@ -95,7 +95,8 @@ def adopt_status(
     known = target.revision if target is not None and not _is_new(rollout, status, target, primary) else ""
     applied = (carried if status.phase in PROMOTED | PROMOTION else "") or known or status.applied
     promoted = carried or (applied if status.phase in PROMOTED else status.promoted)
-    return status.but(applied=applied, promoted=promoted, rung=_rung(rollout, status, routes))
+    rejected = (known,) if status.phase is Phase.FAILED and known not in ("", promoted) else ()
+    return status.but(applied=applied, promoted=promoted, rejected=rejected, rung=_rung(rollout, status, routes))
 
 
 # ---------------------------------------------------------------------------------------------------------- details

@@ -4,8 +4,9 @@ Flagger's fields hold the data that Flagger has fields for. The rest, the memory
 `status.conditions`, because Flagger's CustomResourceDefinition prunes unknown fields but keeps conditions. So one write
 stores both, with Flagger's definition or ours.
 
-Our own definition also keeps plain fields for readers, which no decision uses: `lastAnalysis`, `lastEnd` and
-`observedGeneration`. The memory has the same data, and its condition names the generation as its reason.
+Our own definition also keeps plain fields for readers, which no decision uses: `lastAnalysis`, `lastEnd`,
+`rejectedRevisions` and `observedGeneration`. The memory has the same data, and its condition names the generation as
+its reason.
 
 A seal protects the memory: its message begins with a checksum over the fields. If Flagger or a user changes the fields,
 the checksum no longer matches; the memory then belongs to another status, and the reader uses the fields alone. If the
@@ -63,7 +64,7 @@ _GENERATION = re.compile(r"Generation(\d{1,18})")
 OPTIONAL = (
     *("lastAppliedSpec", "lastPromotedSpec", "lastTransitionTime"),
     *("sessionAffinityCookie", "previousSessionAffinityCookie"),
-    *("observedGeneration", "lastAnalysis", "lastEnd"),
+    *("observedGeneration", "lastAnalysis", "lastEnd", "rejectedRevisions"),
     MEMORY_FIELD,
 )
 """Fields that a status may lack although the previous one had them."""
@@ -97,6 +98,7 @@ def write_status(
         **({"observedGeneration": generation} if generation else {}),
         **({"lastAnalysis": _write_analysis(status.analysis)} if status.analysis is not None else {}),
         **({"lastEnd": _write_end(status.end)} if status.end is not None else {}),
+        **({"rejectedRevisions": list(status.rejected)} if status.rejected else {}),
         "conditions": [promoted, *({**promoted, **condition} for condition in conditions)],
     }
 

@@ -37,6 +37,7 @@ from canarycore_kubernetes.api.ownership import (
     shorten_owner,
 )
 from canarycore_kubernetes.api.snapshots import snapshot_view
+from canarycore_kubernetes.selection.past_templates import read_templates
 from canarycore_kubernetes.selection.selectors import (
     SelectorMismatchError,
     SharedPodsError,
@@ -54,7 +55,7 @@ from canarycore_kubernetes.workloads.configs import (
     config_facts,
     unread_secret,
 )
-from canarycore_kubernetes.workloads.facts import pod_facts, revisions
+from canarycore_kubernetes.workloads.facts import PROXIES, pod_facts, revisions
 from canarycore_kubernetes.workloads.history import (
     KEEP,
     copied_configs,
@@ -73,6 +74,7 @@ from canarycore_kubernetes.workloads.primary import (
     promoted_copy,
     restored_copy,
     returned_target,
+    with_past_template,
 )
 from canarycore_kubernetes.workloads.revision import SCALED_TO_ZERO, contents, copied_contents
 from canarycore_runtime.mesh import RenderContext
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
 
     from canarycore_kubernetes.api.cache import Cache
     from canarycore_kubernetes.api.ownership import ForeignObject, Ownership, Role
+    from canarycore_kubernetes.selection.past_templates import PastTemplate
     from canarycore_kubernetes.workloads.configs import ConfigFacts, ConfigUse
     from canarycore_kubernetes.workloads.facts import PodFacts
     from canarycore_runtime.mesh import Json, Kind
@@ -97,6 +100,9 @@ _SCALE_DOWN: Json = {"spec": {"template": {"spec": {"nodeSelector": {SCALED_TO_Z
 
 HAND_BACK_MANAGER = "canarycore-migrate"
 """The recorded writer of a target's return. It counts as the owner: the target gets a revision of the owner's."""
+
+UNDO_MANAGER = "canarycore-undo"
+"""The recorded writer of an undo, for the same reason."""
 
 
 @frozen(kw_only=True)
@@ -558,8 +564,42 @@ class PodTarget(WorkloadTarget):
 
     async def return_target(self, change: TargetChange) -> None:
         """Change the target. Raise Conflict if it has changed since the preview."""
+        await self._write_target(change, HAND_BACK_MANAGER)
+
+    async def _write_target(self, change: TargetChange, manager: str) -> None:
         patch = lock_version(merge_patch(change.before, change.after), change.before)
-        await self.cluster.client.merge(self.kind, self.namespace, self.name, patch, manager=HAND_BACK_MANAGER)
+        await self.cluster.client.merge(self.kind, self.namespace, self.name, patch, manager=manager)
+
+    # earlier revisions ------------------------------------------------------------------------------------------
+
+    async def past_templates(self) -> tuple[PastTemplate, ...]:
+        """Return the pod templates that Kubernetes keeps of the target, the latest first; one for each revision."""
+        target, primary = await self.read(self.kind), await self._find_primary()
+        primary_configs = await self._primary_configs(primary)
+        templates: dict[str, PastTemplate] = {}
+        found = [each async for each in read_templates(self.cluster.client, target, self.kind, PROXIES)]
+        for each in sorted(found, key=lambda one: (one.number, one.created_at), reverse=True):
+            facts = pod_facts(self.context.reading, target | {"spec": target["spec"] | {"template": each.template}})
+            configs = await self._find_configs(facts.template.configs, () if primary is None else primary.contents)
+            revision, _ = revisions(facts, primary, configs, primary_configs)
+            templates.setdefault(revision, evolve(each, revision=revision))
+        return tuple(templates.values())
+
+    async def undo(self, past: PastTemplate) -> None:
+        """Give the target an earlier template of its own. Raise Refused if that is another revision by now."""
+        target = await self.read(self.kind)
+        after = with_past_template(target, past.template)
+        facts = pod_facts(self.context.reading, after)
+        configs = {use: await self._read_config(use) for use in facts.template.configs}
+        self._require_configs(configs)
+        primary = await self._find_primary()
+        revision, _ = revisions(facts, primary, configs, await self._primary_configs(primary))
+        if revision != past.revision:
+            raise Refused(
+                f"{self.kind.kind.lower()} {self.name}.{self.namespace}: its configs have changed meanwhile: found"
+                f" {revision}, expected {past.revision}: repeat"
+            )
+        await self._write_target(TargetChange(before=target, after=after), UNDO_MANAGER)
 
     # the autoscaler ---------------------------------------------------------------------------------------------
 

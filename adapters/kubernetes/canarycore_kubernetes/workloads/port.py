@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from canarycore_kubernetes.resources.claims import Claims
     from canarycore_kubernetes.resources.events import EventNotifier
     from canarycore_kubernetes.resources.refusals import BlockedRollouts
+    from canarycore_kubernetes.selection.past_templates import PastTemplate
     from canarycore_kubernetes.workloads.pod_workload import TargetChange
     from canarycore_runtime.ports import Workloads
 
@@ -194,6 +195,17 @@ class ClusterWorkloads:
     async def return_target(self, rollout: Rollout, change: TargetChange) -> None:
         """Change the target as previewed. Raise Conflict if it has changed since."""
         await (await self._claim_pods(rollout)).return_target(change)
+
+    # earlier revisions ------------------------------------------------------------------------------------------
+
+    async def past_templates(self, rollout: Rollout) -> tuple[PastTemplate, ...]:
+        """Return the pod templates that Kubernetes keeps of the target, the latest first. It writes nothing."""
+        target = self._target(rollout)
+        return await target.past_templates() if isinstance(target, PodTarget) else ()
+
+    async def undo(self, rollout: Rollout, past: PastTemplate) -> None:
+        """Give the target an earlier template of its own. Raise Refused or Conflict if it has changed meanwhile."""
+        await (await self._claim_pods(rollout)).undo(past)
 
     async def _claim_pods(self, rollout: Rollout) -> PodTarget:
         target = await self._claim_target(rollout)

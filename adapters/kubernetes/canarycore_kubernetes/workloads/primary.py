@@ -4,6 +4,7 @@
     promoted_copy(primary, target, copying, names)       the primary with the target's revision
     restored_copy(primary, template, ...)                the primary with a saved revision
     returned_target(target, primary, pods, originals)    the target with the primary's revision
+    with_past_template(target, template)                 the target with an earlier template of its own
 
 A copy differs from its target in its name and owner, the value of the selector label (`podinfo-primary`), also in the
 selectors by which its pods join or avoid each other, and the configs that it reads. One annotation names its revision.
@@ -193,6 +194,22 @@ def returned_target(target: Json, primary: Json, pods: PodSelectors, originals: 
         for label in differing_labels(pods.canary, pods.primary):
             rename_in_selector(selector, label, pods.primary[label], pods.canary[label])
             rename_in_selector(selector, label, primary_name(name), name)  # as Flagger's copies have it
+    if SCALED_TO_ZERO in get_mapping(own, "spec", "nodeSelector"):
+        spec["nodeSelector"] = get_mapping(spec, "nodeSelector") | {SCALED_TO_ZERO: "true"}
+    return target | {"spec": target["spec"] | {"template": template}}
+
+
+def with_past_template(target: Json, template: Json) -> Json:
+    """Return the target with an earlier pod template of its own; the keys of GitOps tools and the scale stay."""
+    template, own = deepcopy(template), target["spec"]["template"]
+    metadata, spec = template.setdefault("metadata", {}), template["spec"]
+    for part in ("labels", "annotations"):
+        kept = drop_gitops_keys(metadata.get(part)) | _gitops_keys(own, part)
+        if kept or part in get_mapping(own, "metadata"):
+            metadata[part] = kept
+        else:
+            metadata.pop(part, None)
+    get_mapping(spec, "nodeSelector").pop(SCALED_TO_ZERO, None)
     if SCALED_TO_ZERO in get_mapping(own, "spec", "nodeSelector"):
         spec["nodeSelector"] = get_mapping(spec, "nodeSelector") | {SCALED_TO_ZERO: "true"}
     return target | {"spec": target["spec"] | {"template": template}}

@@ -63,14 +63,18 @@ def test_flaggers_definition_keeps_every_field():
 @given(status=STATUSES)
 def test_the_fields_that_flaggers_definition_drops_are_for_readers_only(status):
     analysis = AnalysisResult(1.0, "two")
-    status = status.but(analysis=analysis, end=RolloutEnd(1.0, Phase.FAILED, Reason.CHECKS, "one", analysis=analysis))
+    status = status.but(
+        rejected=("one",), analysis=analysis, end=RolloutEnd(1.0, Phase.FAILED, Reason.CHECKS, "one", analysis=analysis)
+    )
     written = merged({}, write_status(ROLLOUT, status, generation=7))
-    dropped = {name: written.pop(name) for name in ("observedGeneration", "lastAnalysis", "lastEnd")}
+    names = ("observedGeneration", "lastAnalysis", "lastEnd", "rejectedRevisions")
+    dropped = {name: written.pop(name) for name in names}
     assert all(dropped.values())
     assert observed_generation(written) == 7
     if status.since is not None:
         restored, _ = read_status(ROLLOUT, written)
         assert (restored.analysis, restored.end) == (status.analysis, status.end)
+        assert restored.rejected == ("one",)
 
 
 def test_the_largest_results_keep_the_conditions_readable():

@@ -105,7 +105,7 @@ def _value(body, kind):
 def stored(status, *, is_pruned=False):
     """Return a Canary as the API server stores it, with our definition or Flagger's."""
     written = write_status(ROLLOUT, status, generation=GENERATION)
-    ours = {"observedGeneration", "lastAnalysis", "lastEnd"} if is_pruned else set()
+    ours = {"observedGeneration", "lastAnalysis", "lastEnd", "rejectedRevisions"} if is_pruned else set()
     fields = {name: value for name, value in written.items() if value is not None and name not in ours}
     return {"metadata": {"generation": GENERATION}, "spec": {"analysis": {"maxWeight": 50}}, "status": fields}
 

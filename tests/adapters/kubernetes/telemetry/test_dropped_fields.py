@@ -50,6 +50,7 @@ TEXTS = {
     "bake": "30m",
     "noData": "hold",
     "onFailure": "freeze",
+    "rollbackWindow": '{"revisions": 3}',
     "replaceDownPrimary": "true",
     "routeKind": "",
     "routeRefs": "[]",

@@ -1,0 +1,1 @@
+"""The revisions of a target on a cluster."""

@@ -339,7 +339,7 @@ def _pytest(
     if posargs:
         run("pytest", *options, *posargs, env=env)
     else:
-        run("pytest", "-n3", f"--ignore={PROCESSES}", *options, *folders, env=env)
+        run("pytest", "-n4", "--dist=worksteal", f"--ignore={PROCESSES}", *options, *folders, env=env)
         run("pytest", *options, PROCESSES, env=env)
 
 

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import evolve
 
-from canarycore._ladder import Step
+from canarycore._ladder import Ladder, Step
 from canarycore._observation import CommandKind, Routes
 from canarycore._spec import HookType, Rollout
 from canarycore.driver import cycle
@@ -86,9 +86,15 @@ FIRST, LAST = REVISIONS[0], "the last"
 MOST_CYCLES = 1000
 """Most cycles in which an undisturbed rollout must come to rest."""
 
+
+def _step_back(ladder: Ladder) -> Ladder:
+    """Return the ladder with a promotion by steps; one in place has no way back."""
+    return ladder if ladder.in_place else evolve(ladder, step_back=40)
+
+
 EDITS: dict[str, Callable[[Rollout], Rollout]] = {
     "other steps": lambda rollout: evolve(rollout, ladder=other_steps(rollout.ladder)),
-    "promotion by steps": lambda rollout: evolve(rollout, ladder=evolve(rollout.ladder, step_back=40)),
+    "promotion by steps": lambda rollout: evolve(rollout, ladder=_step_back(rollout.ladder)),
     "a lower threshold": lambda rollout: evolve(rollout, threshold=1),
     "no analysis": lambda rollout: evolve(rollout, skip_analysis=True),
     "suspended": lambda rollout: evolve(rollout, suspend=True),

@@ -144,9 +144,9 @@ DEFECTS: tuple[Defect, ...] = (
     ),
     _core(
         "the previous revision is forgotten",
-        "_decide.py",
-        "        previous=status.promoted,\n",
-        "        previous=status.previous,\n",
+        "_revisions.py",
+        '"previous": before',
+        '"previous": status.previous',
         "cycle/test_goal.py::test_the_status_and_the_cluster_hold_the_previous_revision",
     ),
     _core(
@@ -1162,14 +1162,14 @@ DEFECTS: tuple[Defect, ...] = (
         "alb.py",
         'get_text(path, "backend", "service", "port", "name") == _BY_ANNOTATION',
         "True",
-        "test_alb.py::test_an_ingress_whose_path_leads_to_the_port_of_the_service_is_refused",
+        "own_providers/test_alb.py::test_an_ingress_whose_path_leads_to_the_port_of_the_service_is_refused",
     ),
     _mesh(
         "requests leave the canary before the primary is full again",
         "replicas.py",
         "        return self.primary.serving >= self.replicas\n",
         "        return self.primary.desired >= self.replicas\n",
-        "test_replicas.py::test_a_return_fills_the_primary_before_it_takes_the_requests_away",
+        "own_providers/test_replicas.py::test_a_return_fills_the_primary_before_it_takes_the_requests_away",
     ),
     Defect(
         "a split by pods scales down before the other side is ready",

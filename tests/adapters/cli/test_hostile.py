@@ -10,6 +10,7 @@ import logging
 import os
 import unicodedata
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ pytest.importorskip("canarycore_kubernetes", reason="canarycore-kubernetes is no
 from canarycore_cli.rehearsal import folders
 from canarycore_kubernetes.api.kinds import KINDS
 from canarycore_local.store import STORE, SqliteStore
-from tests.controlplane.api import Api
+from tests.controlplane.api import Api, Json
 from tests.controlplane.in_memory.server import faked
 
 COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
@@ -100,8 +101,9 @@ class Stage:
         """Run a command on a cluster with a hostile Canary, hostile events and hostile conditions."""
         with faked(KINDS) as server:
             api = Api(server.access)
-            for body in (_deployment(), _canary("app"), _canary("broken", HOSTILE)):
+            for body in (_canary("app"), _canary("broken", HOSTILE)):
                 api.create(body)
+            api.create(_replica_set(api.create(_deployment())))
             api.request("PATCH", f"{CANARIES}/app", {"status": _status()}, content="application/merge-patch+json")
             api.create(_event())
             kubeconfig = self.file(json.dumps(server.access.kubeconfig), "kubeconfig")
@@ -113,6 +115,17 @@ def _deployment() -> dict[str, object]:
     template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": "app:1"}]}}
     spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
     return _object("apps/v1", "Deployment", "app", spec=spec)
+
+
+def _replica_set(deployment: Json) -> dict[str, object]:
+    """Return an earlier revision of a Deployment, with a hostile image."""
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app", "controller": True}
+    template = deepcopy(deployment["spec"]["template"])
+    template["spec"]["containers"][0]["image"] = HOSTILE
+    body = _object("apps/v1", "ReplicaSet", "app-1", spec={"selector": {"matchLabels": {}}, "template": template})
+    return body | {
+        "metadata": {**body["metadata"], "ownerReferences": [{**owner, "uid": deployment["metadata"]["uid"]}]}
+    }
 
 
 def _canary(name: str, provider: str = "kubernetes") -> dict[str, object]:

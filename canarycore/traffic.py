@@ -5,8 +5,6 @@ A `Rollout` holds them for the mesh; no decision depends on them beyond whether 
 
 from __future__ import annotations
 
-import re
-
 from attrs import field, frozen
 
 from canarycore._fields import (
@@ -54,24 +52,6 @@ class StringMatch:
         """Whether any value meets this match."""
         return self.kind == PRESENT
 
-
-def find_grpc_method(uri: StringMatch) -> tuple[str, str] | None:
-    """Return the gRPC service and method that a match of paths selects, each empty where it selects all.
-
-    The path of a gRPC request is `/package.Service/Method`. A prefix counts by its parts, as on the Gateway API. Return
-    None where the match is of another kind, or selects no gRPC request.
-    """
-    path = uri.value.removesuffix("/") if uri.kind == "prefix" else uri.value
-    found = _GRPC_PATHS[uri.kind].fullmatch(path) if uri.kind in _GRPC_PATHS else None
-    return None if found is None else (found["service"] or "", found["method"] or "")
-
-
-_SERVICE = r"(?P<service>[A-Za-z_][A-Za-z_0-9]*(\.[A-Za-z_][A-Za-z_0-9]*)*)"
-_METHOD = r"(?P<method>[A-Za-z_][A-Za-z_0-9]*)"
-_GRPC_PATHS = {
-    "exact": re.compile(f"/{_SERVICE}/{_METHOD}"),
-    "prefix": re.compile(f"(/{_SERVICE}(/{_METHOD})?)?"),
-}
 
 _MATCHES = pairs(OPTIONAL_TEXT, instance(StringMatch))
 _MATCH = optional(instance(StringMatch))

@@ -5,9 +5,14 @@ The linter, `resolve` and the admission policy read this table. An adapter does 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from attrs import Factory, frozen
+
+if TYPE_CHECKING:
+    from canarycore.traffic import StringMatch
 
 EXACT_PREFIX_REGEX = ("exact", "prefix", "regex")
 EXACT_PREFIX_SUFFIX = ("exact", "prefix", "suffix")
@@ -132,6 +137,24 @@ def has_route_kinds(provider: str) -> bool:
     """Return whether a provider may write routes of the Gateway API. An unknown one may."""
     return provider.startswith(_GATEWAYS) or provider not in PROVIDER_CAPABILITIES
 
+
+def find_grpc_method(uri: StringMatch) -> tuple[str, str] | None:
+    """Return the gRPC service and method that a match of paths selects, each empty where it selects all.
+
+    The path of a gRPC request is `/package.Service/Method`. A prefix counts by its parts, as on the Gateway API. Return
+    None where the match is of another kind, or selects no gRPC request.
+    """
+    path = uri.value.removesuffix("/") if uri.kind == "prefix" else uri.value
+    found = _GRPC_PATHS[uri.kind].fullmatch(path) if uri.kind in _GRPC_PATHS else None
+    return None if found is None else (found["service"] or "", found["method"] or "")
+
+
+_SERVICE = r"(?P<service>[A-Za-z_][A-Za-z_0-9]*(\.[A-Za-z_][A-Za-z_0-9]*)*)"
+_METHOD = r"(?P<method>[A-Za-z_][A-Za-z_0-9]*)"
+_GRPC_PATHS = {
+    "exact": re.compile(f"/{_SERVICE}/{_METHOD}"),
+    "prefix": re.compile(f"(/{_SERVICE}(/{_METHOD})?)?"),
+}
 
 ANYTHING = ProviderCapabilities(mirror=True, affinity=True)
 """The capabilities of an unknown provider: its adapter refuses the routes that it cannot set."""

@@ -32,7 +32,7 @@ COMPUTED = {
     "adapters/kubernetes/canarycore_kubernetes/migration/equivalent.py": "expressions from a table of the source",
     "adapters/local/canarycore_local/requests/matching.py": "a condition of the user's own manifest",
     "canarycore/argo/_conditions.py": "a condition of at most 1,000 characters, in parts that begin differently",
-    "canarycore/traffic.py": "parts that begin with a dot or a slash, which the characters before them exclude",
+    "canarycore/manifest/routing.py": "parts that begin with a dot or a slash, which no character before them is",
     "canarycore/manifest/_lint/_rollouts.py": "names of fields from a table, escaped, one of them at a time",
 }
 """Files that compute an expression, with the reason why it is linear or no attack."""

@@ -26,9 +26,8 @@ from attrs import evolve
 from canarycore import TOTAL_WEIGHT, Routes
 from canarycore.errors import Refused
 from canarycore.foreign import get_integer, get_items, get_list, get_mapping, get_text
-from canarycore.manifest.routing import GRPC_ROUTE, HTTP_ROUTE, ROUTE_KINDS, TCP_ROUTE, TLS_ROUTE
+from canarycore.manifest.routing import GRPC_ROUTE, HTTP_ROUTE, ROUTE_KINDS, TCP_ROUTE, TLS_ROUTE, find_grpc_method
 from canarycore.text import escape_controls
-from canarycore.traffic import find_grpc_method
 from canarycore_mesh._further_routes import join_rules, read_share, split_rules
 from canarycore_mesh._objects import (
     COOKIE,

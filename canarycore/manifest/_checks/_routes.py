@@ -11,9 +11,9 @@ from canarycore.errors import Problem
 from canarycore.manifest._model import Analysis, Canary
 from canarycore.manifest._reader._fields import fields_of
 from canarycore.manifest._service import Service
-from canarycore.manifest.routing import GRPC_ROUTE, HTTP_ROUTE, ROUTE_KINDS, has_route_kinds
+from canarycore.manifest.routing import GRPC_ROUTE, HTTP_ROUTE, ROUTE_KINDS, find_grpc_method, has_route_kinds
 from canarycore.text import shorten
-from canarycore.traffic import Match, find_grpc_method
+from canarycore.traffic import Match
 
 _RULE, _REFERENCES = "route-kind", "route-refs"
 

@@ -1,7 +1,7 @@
 """A server on loopback that writes bytes, valid HTTP or not."""
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 
 class RawServer:
@@ -13,12 +13,15 @@ class RawServer:
 
     async def serve(self, reader, writer):
         self.tasks.add(asyncio.current_task())
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
+        try:
             self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
             async for part in self.write(self.heads[-1]):
                 writer.write(part)
                 await writer.drain()
                 self.sent += len(part)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
             writer.close()
 
 
@@ -35,6 +38,7 @@ async def raw_server(write):
         for task in server.tasks:
             task.cancel()
         await asyncio.gather(*server.tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # the transports close in the next turn
 
 
 def answer(body=b"", *headers, status="200 OK"):

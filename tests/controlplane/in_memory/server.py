@@ -282,7 +282,7 @@ _ABOUT: dict[str, Callable[[Fake], Json]] = {
 
 def fake(kinds: Iterable[Kind] = (), *, bookmark: float = BOOKMARK, remembered: int | None = None) -> Fake:
     """Return a server that does not serve yet. `kinds` are further kinds without a definition."""
-    objects = Objects(CONTROLLERS)
+    objects = Objects(dict(CONTROLLERS))  # a test may replace one
     objects.followers.append(EndpointSlices(objects).follow)
     if remembered is not None:
         objects.remembered = remembered

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from statistics import median
 
 import pytest
 
@@ -55,6 +56,5 @@ def seconds_of(module: str) -> float:
 
 
 def test_the_core_takes_at_most_three_times_as_long_as_attrs():
-    pairs = [(seconds_of("canarycore"), seconds_of("attrs")) for _ in range(15)]
-    core, attrs = (min(times) for times in zip(*pairs, strict=True))
-    assert core <= 3 * attrs
+    """Both of a pair meet the same load, so their ratio is steadier than the least time of either."""
+    assert median(seconds_of("canarycore") / seconds_of("attrs") for _ in range(15)) <= 3

@@ -4,7 +4,8 @@ import pytest
 
 from canarycore.errors import ManifestError
 from canarycore.manifest import parse, resolve
-from canarycore.traffic import StringMatch, find_grpc_method
+from canarycore.manifest.routing import find_grpc_method
+from canarycore.traffic import StringMatch
 from tests.manifest.samples import AB, canary
 
 

@@ -165,7 +165,7 @@ def _query_primary(trigger: Json, canary: Canary) -> None:
 SHARED = re.compile(r"namespace|cluster|container|image|host|path|uri|url", re.IGNORECASE)
 """Labels with the same value for a primary and its target: their names have one of these words."""
 
-_QUOTED = re.compile(r"""(["'`])(?:(?!\1)[^\\]|\\.)*+(?:\1|\Z|\\\Z)""", re.DOTALL)
+_QUOTED = re.compile("|".join(rf"{mark}(?:[^{mark}\\]|\\.)*(?:{mark}|\Z|\\\Z)" for mark in "\"'`"), re.DOTALL)
 _LABEL = re.compile(r"(?:^|[^\w.])([A-Za-z_][\w.]*+)\W*+$")
 _TAG = re.compile(r"(?<![\w.:/-])([A-Za-z_][\w.-]*+):([\w.-]++)(?![\w.:/-])")
 

@@ -163,6 +163,7 @@ async def _listening(
             await serve(reader, writer)  # type: ignore[misc]
         finally:
             tasks.discard(task)
+            writer.close()
 
     server = await asyncio.start_server(tracked, "127.0.0.1", 0)
     try:
@@ -172,6 +173,7 @@ async def _listening(
         for task in tuple(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # the transports close in the next turn
 
 
 # answers ----------------------------------------------------------------------------------------------------------

@@ -203,17 +203,20 @@ async def haproxy(config: Path) -> AsyncIterator[None]:
         await process.wait()
 
 
-async def wait_for(port: int) -> None:
-    """Wait until a port of this machine takes connections, for at most ten seconds."""
+async def wait_for(place: int | Path) -> None:
+    """Wait until a port of this machine, or a socket in a folder, takes connections, for at most ten seconds."""
     for _ in range(200):
         try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            if isinstance(place, int):
+                _, writer = await asyncio.open_connection("127.0.0.1", place)
+            else:
+                _, writer = await asyncio.open_unix_connection(str(place))
         except OSError:
             await asyncio.sleep(0.05)
         else:
             writer.close()
             return
-    raise TimeoutError(f"nothing listens at port {port}")
+    raise TimeoutError(f"nothing listens at {place}")
 
 
 def free_ports(count: int) -> list[int]:
@@ -246,9 +249,11 @@ async def environment(folder: Path, versions: Iterable[str]) -> AsyncIterator[tu
         )
     )
     async with haproxy(folder / "models.cfg"), haproxy(folder / "proxy.cfg"):
+        proxy = Proxy(folder)
+        await wait_for(proxy.socket)
         for each in (port, *others):
             await wait_for(each)
-        yield Proxy(folder), port, ports
+        yield proxy, port, ports
 
 
 async def send_requests(port: int, count: int) -> Counter[str]:

@@ -133,7 +133,7 @@ def _hold_or_halt(builder: DecisionBuilder, bad: list[Judgement]) -> Decision:
 def _stay(builder: DecisionBuilder) -> Decision | None:
     """Stay on the step until its hold is over and it is approved; return None then."""
     status, now = builder.status, builder.observation.now
-    step = builder.rollout.ladder.stays.get(status.rung)
+    step = builder.rollout.ladder.step_at(status.rung)
     if step is None:
         return None
     left = 0.0 if status.reached_at is None else status.reached_at + step.hold - now

@@ -198,6 +198,8 @@ def _routes_on(rung: Rung, rollout: Rollout, status: Status) -> Routes:
     """Return the routes of a rung, with the session cookie of this rollout."""
     if not rung.is_exposed:
         return _primary_only(rollout, status)
+    if rung.matched:
+        return rollout.ladder.routes_on(rung)
     if rollout.affinity is None or not rung.weight:
         return rung.routes
     return evolve(rung.routes, cookie=status.applied)

@@ -27,6 +27,8 @@ class ProviderCapabilities:
     """Kinds of header match that the provider supports; empty where it has no A/B test."""
     alternatives: bool = False
     """Whether several match entries are alternatives; if not, the provider merges them and a request must meet all."""
+    match_beside_weight: bool = False
+    """Whether the provider sends matching requests to the canary while it splits the others by percent."""
     lower_case: bool = False
     """Whether header names must be in lower case."""
     mirror: bool = False
@@ -47,22 +49,34 @@ SPLIT_ONLY = ProviderCapabilities()
 """The capabilities of a provider that splits traffic by weight and does nothing else."""
 
 _GATEWAY_API = ProviderCapabilities(
-    matches=EXACT_REGEX, alternatives=True, mirror=True, affinity=True, needs="spec.service.gatewayRefs"
+    matches=EXACT_REGEX,
+    alternatives=True,
+    match_beside_weight=True,
+    mirror=True,
+    affinity=True,
+    needs="spec.service.gatewayRefs",
 )
 _APP_MESH = ProviderCapabilities(matches=ALL_KINDS, ended="AWS switched App Mesh off on 2026-09-30")
 _GATEWAYS = "gatewayapi:"
 
 PROVIDER_CAPABILITIES: dict[str, ProviderCapabilities] = {
     "istio": ProviderCapabilities(
-        matches=EXACT_PREFIX_REGEX, alternatives=True, lower_case=True, mirror=True, affinity=True
+        matches=EXACT_PREFIX_REGEX,
+        alternatives=True,
+        match_beside_weight=True,
+        lower_case=True,
+        mirror=True,
+        affinity=True,
     ),
     "gatewayapi:v1": _GATEWAY_API,
     "gatewayapi:v1beta1": _GATEWAY_API,
     "appmesh": _APP_MESH,
     "appmesh:v1beta2": _APP_MESH,
-    "contour": ProviderCapabilities(matches=EXACT_PREFIX_SUFFIX),
-    "gloo": ProviderCapabilities(matches=EXACT_REGEX),
-    "nginx": ProviderCapabilities(matches=EXACT_REGEX, alternatives=True, needs="spec.ingressRef"),
+    "contour": ProviderCapabilities(matches=EXACT_PREFIX_SUFFIX, match_beside_weight=True),
+    "gloo": ProviderCapabilities(matches=EXACT_REGEX, match_beside_weight=True),
+    "nginx": ProviderCapabilities(
+        matches=EXACT_REGEX, alternatives=True, match_beside_weight=True, needs="spec.ingressRef"
+    ),
     "skipper": ProviderCapabilities(needs="spec.ingressRef"),
     "apisix": ProviderCapabilities(needs="spec.routeRef"),
     "linkerd": SPLIT_ONLY,
@@ -133,7 +147,7 @@ def has_route_kinds(provider: str) -> bool:
     return provider.startswith(_GATEWAYS) or provider not in PROVIDER_CAPABILITIES
 
 
-ANYTHING = ProviderCapabilities(mirror=True, affinity=True)
+ANYTHING = ProviderCapabilities(match_beside_weight=True, mirror=True, affinity=True)
 """The capabilities of an unknown provider: its adapter refuses the routes that it cannot set."""
 
 

@@ -8,7 +8,7 @@ The rules. A gateway takes the one with the most specific match:
     sticky-canary     the cookie of this rollout                    -> canary
     sticky-primary    the primary's cookie, if the owner names one  -> primary
     expired           the cookie of a finished rollout              -> by weight, and the browser deletes the cookie
-    matching          the analysis's conditions                     -> canary, or by weight
+    matching          the conditions of the analysis or the step    -> canary, or by weight
     default           all requests                                  -> by weight, or primary
 
 The routes of `spec.service.routeRefs` are the owner's. They get the same weights (`_further_routes`), and without
@@ -247,14 +247,14 @@ class GatewayApi(Mesh):
     def _rules(self, context: RenderContext, routes: Routes) -> list[Json]:
         if not ROUTE_KINDS[_kind(context)].has_requests:
             return [_connections(context, routes)]
-        weighted = self._rule(context, _split(context, matching_weight(routes)))
+        weighted = self._rule(context, _split(context, matching_weight(context, routes)))
         if routes.mirrored:
             backend = {**SERVICE, "name": context.canary_service, "port": context.port}
             share = context.rollout.mirror_weight
             percent = {"percent": share} if share < TOTAL_WEIGHT else {}
             weighted["filters"] = [*weighted.get("filters", []), _mirror(backend, **percent)]
-        if context.match:
-            matches = _matches_of_analysis(context)
+        if context.match_on(routes):
+            matches = _matches_of_analysis(context, routes)
             weighted["matches"] = combine_conditions(matches, weighted.get("matches", []))
             return [weighted, self._rule(context, _default_backends(context, routes))]
         affinity = context.rollout.affinity
@@ -399,9 +399,9 @@ def _matches(context: RenderContext, conditions: Iterable[Match], path: str) -> 
     return [match for match in matches if match]
 
 
-def _matches_of_analysis(context: RenderContext) -> list[Json]:
-    """Return the matches of the analysis. Raise Refused for an entry that would match all requests."""
-    matches = _matches(context, context.match, context.match_path)
+def _matches_of_analysis(context: RenderContext, routes: Routes) -> list[Json]:
+    """Return the matches of the analysis or the step. Raise Refused for an entry that would match all requests."""
+    matches = _matches(context, context.match_on(routes), context.match_path)
     if {} in matches or not matches:
         found = "an entry without a condition that a route has"
         expected = f"conditions that a {_kind(context)} has: without one, all requests would go to the canary"

@@ -15,6 +15,7 @@ from canarycore.manifest._resolve import (
     check_bake,
     check_own_steps,
     check_rollback_window,
+    check_step_matches,
     check_steps,
 )
 from canarycore.text import shorten
@@ -81,6 +82,11 @@ def _unknown_metric(context: LintContext) -> Iterator[Finding]:
 def _unknown_step(context: LintContext) -> Iterator[Finding]:
     for problem in check_rollback_window(context.canary, context.provider):
         yield Finding(problem.path, problem.found)
+
+
+def _step_match(context: LintContext) -> Iterator[Finding]:
+    for problem in check_step_matches(context.canary, context.provider, context.around.installed):
+        yield Finding(problem.path, problem.found, {"expected": problem.expected, "remedy": problem.remedy})
 
 
 def _unrouted_steps(context: LintContext) -> Iterator[Finding]:
@@ -311,6 +317,7 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "a weight of the analysis: a return would skip all its steps",
         "Correct the weight, or remove it.",
     ),
+    LintRule("step-match", "error", _step_match, "{expected}", "{remedy}"),
     LintRule(
         "unrouted-steps",
         "warning",

@@ -195,7 +195,7 @@ def _gates(builder: DecisionBuilder) -> Inquiry:
     """Ask the gates between this rung and the next step; return None if all are open."""
     status, ladder = builder.status, builder.rollout.ladder
     rung = status.rung
-    if ladder.strategy is Strategy.WEIGHTS and not rung.mirrored and status.phase is Phase.PROGRESSING:
+    if ladder.strategy is Strategy.WEIGHTS and not ladder.is_mirror_rung(rung) and status.phase is Phase.PROGRESSING:
         outcome = yield from _gate(builder, HookType.CONFIRM_TRAFFIC_INCREASE)
         if outcome is not None:
             return outcome

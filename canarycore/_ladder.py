@@ -15,7 +15,7 @@ most 102 others, as weights are whole percent, or 1002 where they are `tenths` o
     weights      stepWeight, maxWeight                10 20 30 ... (Flagger's arithmetic: the top may pass maxWeight)
     weights      stepWeights                          as listed
     weights      + mirror                             one mirrored rung at weight 0 first
-    weights      steps (not Flagger's)                as listed, each with a match, a hold, an approval and checks
+    weights      steps (not Flagger's)                as listed; each may copy requests, match some, hold, and more
     ab           match + iterations                   `iterations` rungs that route by header or cookie
     bluegreen    iterations (+ mirror)                `iterations` rungs at weight 0, then one at weight 100
     each         + bake (not Flagger's)               a last rung at weight 100 that the rollout holds
@@ -37,6 +37,7 @@ from canarycore._enum import TextEnum
 from canarycore._fields import (
     FLAG,
     LONG_COUNT,
+    PERCENT,
     REQUIRED_TEXT,
     SECONDS,
     SHARE,
@@ -183,10 +184,13 @@ class Step:
     """
 
     weight: int = field(validator=TENTHS)
-    """The share of requests to the canary in the ladder's unit: percent, or tenths of a percent. 0 needs `match`."""
+    """The share of requests to the canary in the ladder's unit: percent, or tenths of a percent. 0 needs `match` or
+    `mirror`."""
     match: tuple[Match, ...] = field(default=(), validator=items(instance(Match), CHECKS))
     """Requests that go to the canary beside the weight: those that meet any of these conditions. The weight divides the
     others."""
+    mirror: int = field(default=0, validator=PERCENT)
+    """Percent of requests that the mesh copies to the canary; with `match`, of those that do not match."""
     hold: float = field(default=0.0, validator=SECONDS)
     """The least time on this step, in seconds. Its analyses go on meanwhile, and may roll back."""
     approval: bool = field(default=False, validator=FLAG)
@@ -194,9 +198,14 @@ class Step:
     metrics: tuple[str, ...] = field(default=(), validator=items(REQUIRED_TEXT, CHECKS))
     """The names of the checks of this step; empty for all."""
 
-    @match.validator
-    def _check_weight(self, _: Attribute[tuple[Match, ...]], match: tuple[Match, ...]) -> None:
-        problem = None if match else WEIGHT_IN_TENTHS.find(self.weight)
+    @property
+    def has_own_requests(self) -> bool:
+        """Whether requests, or copies of them, reach the canary beside the weight."""
+        return bool(self.match or self.mirror)
+
+    @mirror.validator
+    def _check_weight(self, _: Attribute[int], __: int) -> None:
+        problem = None if self.has_own_requests else WEIGHT_IN_TENTHS.find(self.weight)
         if problem is not None:
             refuse(self, "weight", problem)
 
@@ -206,7 +215,7 @@ def _step_rule(weights: FieldRule) -> FieldRule:
 
     def find(value: object) -> Problem | None:
         if isinstance(value, Step):
-            problem = weights.find(value.weight) if value.weight else None  # 0 is for a step with a match
+            problem = weights.find(value.weight) if value.weight else None  # 0 is for requests of its own
             return problem and evolve(problem, path=".weight")
         problem = weights.find(value)
         return problem and evolve(problem, expected=f"{problem.expected}, or an object of Step")
@@ -276,7 +285,7 @@ class Ladder:
         _check_iterations(self)
         _check_in_place(self)
         _check_bake(self)
-        _check_matches(self)
+        _check_own_requests(self)
         steps = [step for step in self.steps if isinstance(step, Step)]
         if self.bake:
             steps.append(Step(weight=self.total, hold=self.bake))
@@ -364,8 +373,8 @@ class Ladder:
     def at_weight(self, weight: int) -> Rung:
         """Return the rung of a weight from 0 to `total`: that of its step, or one that only shifts weight."""
         step = self.stays.get(scale_weight(weight, tenths=self.tenths))
-        if step is not None and step.match:
-            return Rung(weight=weight, matched=True, tenths=self.tenths)
+        if step is not None and step.has_own_requests:
+            return Rung(weight=weight, matched=bool(step.match), mirrored=step.mirror > 0, tenths=self.tenths)
         return _rungs_of_weights(tenths=self.tenths)[weight]
 
     def step_at(self, place: Rung | Routes) -> Step | None:
@@ -377,12 +386,26 @@ class Ladder:
         """Whether a step sends matching requests to the canary beside its weight."""
         return any(step.match for step in self.stays.values())
 
+    @property
+    def has_mirrors(self) -> bool:
+        """Whether a step copies requests to the canary beside its weight."""
+        return any(step.mirror for step in self.stays.values())
+
+    def is_mirror_rung(self, rung: Rung) -> bool:
+        """Whether this is the rung of `mirror`, which only copies requests and belongs to no step."""
+        return rung.mirrored and self.step_at(rung) is None
+
     def routes_on(self, rung: Rung) -> Routes:
-        """Return the routes of a rung, without the match of a step that the owner has taken out of the ladder."""
-        if not rung.matched or self.strategy is not Strategy.WEIGHTS:
+        """Return the routes of a rung, without the match or mirror of a step that the owner has removed since."""
+        if self.strategy is not Strategy.WEIGHTS:
             return rung.routes
         step = self.step_at(rung)
-        return rung.routes if step is not None and step.match else evolve(rung.routes, matched=False)
+        is_flaggers = step is None and not rung.weight and (self.mirror or not self.stays)
+        return evolve(
+            rung.routes,
+            matched=rung.matched and step is not None and bool(step.match),
+            mirrored=rung.mirrored and (is_flaggers or (step is not None and step.mirror > 0)),
+        )
 
     @property
     def total(self) -> int:
@@ -466,14 +489,15 @@ def _check_in_place(ladder: Ladder) -> None:
         refuse(ladder, "step_back", fault(str(ladder.step_back), expected, "Remove step_back.", "step-fields"))
 
 
-def _check_matches(ladder: Ladder) -> None:
-    """Raise WrongValue for a match beside all requests, and for two rungs at weight 0."""
+def _check_own_requests(ladder: Ladder) -> None:
+    """Raise WrongValue for a match or mirror beside all requests, and for two rungs at weight 0."""
     for place, step in enumerate(ladder.steps):
-        if not isinstance(step, Step) or not step.match:
+        if not isinstance(step, Step) or not step.has_own_requests:
             continue
         if step.weight == ladder.total:
+            name = "match" if step.match else "mirror"
             expected = "none: the step has all requests already"
-            problem = fault("a match", expected, "Remove the match.", "step-match", part=f"[{place}].match")
+            problem = fault(f"a {name}", expected, "Remove it.", f"step-{name}", part=f"[{place}].{name}")
             refuse(ladder, "steps", problem)
         if step.weight == 0 and ladder.mirror:
             expected = "a weight above 0: with mirror the first rung has weight 0 and copies requests"

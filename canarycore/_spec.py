@@ -357,6 +357,13 @@ class Rollout:
         """All conditions of the rollout: those of its A/B test, or of its steps in their order."""
         return self.match or tuple(match for step in self.ladder.stays.values() for match in step.match)
 
+    def mirror_on(self, routes: Routes) -> int:
+        """Return the percentage of requests that `routes` copy to the canary; 0 for none."""
+        if not routes.mirrored:
+            return 0
+        step = self.ladder.step_at(routes)
+        return step.mirror if step is not None and step.mirror else self.mirror_weight
+
     def match_on(self, routes: Routes) -> tuple[Match, ...]:
         """Return the conditions that have a route of their own beside the default one while `routes` are in force."""
         step = self.ladder.step_at(routes) if routes.matched else None

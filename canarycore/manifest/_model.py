@@ -238,6 +238,7 @@ class AnalysisStep:
 
     weight: int | None = wire(integer(0, 100), required=True)
     match: tuple[Match, ...] = wire(ANALYSIS_MATCH)
+    mirror: int | None = wire(PERCENT)
     hold: str = wire(WAIT)
     approval: bool = wire(BOOLEAN)
     metrics: tuple[str, ...] = wire(list_of(TEXT, bounds.CHECKS))
@@ -247,9 +248,14 @@ _STEP = object_of(AnalysisStep)
 
 
 def _read_step(value: object, cursor: Cursor) -> AnalysisStep | None:
-    """Read a step. Weight 0 is for a step with a match."""
+    """Read a step. Weight 0 is for a step with a match or a mirror."""
     step: AnalysisStep | None = _STEP.read(value, cursor)
-    if isinstance(value, Mapping) and step is not None and step.weight == 0 and not value.get("match"):
+    if (
+        isinstance(value, Mapping)
+        and step is not None
+        and step.weight == 0
+        and not (value.get("match") or value.get("mirror"))
+    ):
         integer(1, 100).read(0, cursor.at("weight"))
     return step
 
@@ -373,6 +379,12 @@ class Canary(Resource):
         """The conditions of each step that has some, by their path."""
         steps = self.analysis.steps if self.analysis else ()
         return {f"{self.analysis_path}.steps[{i}].match": step.match for i, step in enumerate(steps) if step.match}
+
+    @property
+    def step_mirrors(self) -> tuple[str, ...]:
+        """The paths of the mirrors of steps."""
+        steps = self.analysis.steps if self.analysis else ()
+        return tuple(f"{self.analysis_path}.steps[{i}].mirror" for i, step in enumerate(steps) if step.mirror)
 
     @property
     def matches(self) -> dict[str, tuple[Match, ...]]:

@@ -33,6 +33,7 @@ from canarycore.errors import ManifestError, Problem
 from canarycore.manifest._checks._names import check_names
 from canarycore.manifest._checks._pods import check_pods
 from canarycore.manifest._checks._routes import check_route_kind, check_route_refs
+from canarycore.manifest._checks._step_requests import check_step_requests
 from canarycore.manifest._duration import parse_duration
 from canarycore.manifest._model import (
     SHORTEST_TIMEOUT,
@@ -87,7 +88,7 @@ def resolve(
     problems = (
         *check_steps(canary, provider),
         *check_own_steps(canary),
-        *check_step_matches(canary, provider, installed),
+        *check_steps_requests(canary, provider, installed),
         *check_bake(canary, provider),
         *check_rollback_window(canary, provider),
         *check_ranges(canary),
@@ -201,40 +202,13 @@ def check_own_steps(canary: Canary) -> Iterator[Problem]:
                 )
 
 
-def check_step_matches(canary: Canary, provider: str, installed: InstalledProviders = NO_PLUGINS) -> Iterator[Problem]:
-    """Return the problems of a match beside the weight that would not do what it says."""
-    analysis, chosen = canary.analysis, canary.spec.provider or provider
-    if analysis is None or chosen == UNROUTED:
-        return
+def check_steps_requests(
+    canary: Canary, provider: str, installed: InstalledProviders = NO_PLUGINS
+) -> Iterator[Problem]:
+    """Return the problems of matches and mirrors of steps. The provider kubernetes counts iterations in their place."""
+    chosen = canary.spec.provider or provider
     can = _capabilities(canary, installed.capabilities(chosen) or ANYTHING, chosen)
-    for index, step in enumerate(analysis.steps):
-        for part, found, expected, remedy in _step_match_faults(analysis, step, can, chosen):
-            path = f"{canary.analysis_path}.steps[{index}].{part}"
-            yield Problem(path=path, found=found, expected=expected, remedy=remedy, rule="step-match")
-
-
-def _step_match_faults(
-    analysis: Analysis, step: AnalysisStep, can: ProviderCapabilities, provider: str
-) -> Iterator[tuple[str, str, str, str]]:
-    """Return the part, the value, the expected value and the remedy of each fault of a step."""
-    if not step.match:
-        return
-    if not step.weight and analysis.mirror:
-        expected = "a weight above 0: with mirror the first step has weight 0 and copies requests"
-        yield "weight", "0", expected, "Set the weight, or remove mirror."
-    if step.weight == TOTAL_WEIGHT:
-        yield "match", f"a match at weight {TOTAL_WEIGHT}", "none: the step has all requests already", "Remove it."
-    for place, entry in enumerate(step.match):
-        if entry.is_empty:
-            expected = "headers: an empty entry sends every request to the canary"
-            yield f"match[{place}]", "an entry without a condition", expected, "Add headers, or remove the entry."
-    if not can.match_beside_weight:
-        expected = f"none: the provider {provider} cannot send matching requests to the canary beside a weight"
-        yield "match", "a match beside a weight", expected, "Remove it, or choose another provider."
-    for name, value in (("match", analysis.match), ("sessionAffinity", analysis.session_affinity)):
-        if value:
-            expected = f"none: analysis.{name} chooses the canary's requests too"
-            yield "match", f"a match beside analysis.{name}", expected, f"Remove it, or analysis.{name}."
+    return iter(()) if chosen == UNROUTED else check_step_requests(canary, chosen, can)
 
 
 def check_rollback_window(canary: Canary, provider: str) -> Iterator[Problem]:
@@ -244,7 +218,7 @@ def check_rollback_window(canary: Canary, provider: str) -> Iterator[Problem]:
     if analysis is None or window is None:
         return
     first = (check_steps(canary, provider), check_own_steps(canary), check_bake(canary, provider))
-    if any((*chain.from_iterable(first), *check_step_matches(canary, provider))):
+    if any((*chain.from_iterable(first), *check_steps_requests(canary, provider))):
         return  # these come first
     steps = ladder(analysis, chosen)
     rungs = steps.rungs if steps.strategy is Strategy.WEIGHTS else steps.rungs[-1:]  # iterations have no weight
@@ -300,7 +274,7 @@ def ladder(analysis: Analysis, provider: str) -> Ladder:
     bake = parse_duration(analysis.bake) if bakes else 0.0
     if kind is Strategy.WEIGHTS and analysis.steps:
         back = analysis.step_weight_promotion or 0
-        steps = tuple(_step(step) for step in analysis.steps if step.weight or (step.match and not analysis.mirror))
+        steps = tuple(_step(step) for step in analysis.steps if step.weight or not analysis.mirror)
         return _ladder(strategy=kind, steps=steps, mirror=analysis.mirror, step_back=back, bake=bake)
     if kind is Strategy.WEIGHTS:
         top = analysis.step_weights[-1] if analysis.step_weights else analysis.max_weight or TOTAL_WEIGHT
@@ -336,10 +310,10 @@ def _rollback_window(window: AnalysisRollbackWindow | None) -> RollbackWindow | 
 def _step(step: AnalysisStep) -> int | Step:
     """Return a step; one that only a passing analysis has to leave is its weight."""
     weight, hold = step.weight or 0, parse_duration(step.hold) if step.hold else 0.0
-    match = step.match if weight < TOTAL_WEIGHT else ()
-    if not (match or hold or step.approval or step.metrics):
+    match, mirror = (step.match, step.mirror or 0) if weight < TOTAL_WEIGHT else ((), 0)
+    if not (match or mirror or hold or step.approval or step.metrics):
         return weight
-    return Step(weight=weight, match=match, hold=hold, approval=step.approval, metrics=step.metrics)
+    return Step(weight=weight, match=match, mirror=mirror, hold=hold, approval=step.approval, metrics=step.metrics)
 
 
 _ladder = lru_cache(maxsize=256)(Ladder)

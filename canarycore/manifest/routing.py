@@ -33,6 +33,8 @@ class ProviderCapabilities:
     """Whether header names must be in lower case."""
     mirror: bool = False
     """Whether the provider can copy requests to the canary."""
+    mirror_beside_weight: bool = False
+    """Whether the provider copies a percentage of requests to the canary while it splits them."""
     affinity: bool = False
     """Whether the provider can set session cookies."""
     needs: str = ""
@@ -53,6 +55,7 @@ _GATEWAY_API = ProviderCapabilities(
     alternatives=True,
     match_beside_weight=True,
     mirror=True,
+    mirror_beside_weight=True,
     affinity=True,
     needs="spec.service.gatewayRefs",
 )
@@ -66,6 +69,7 @@ PROVIDER_CAPABILITIES: dict[str, ProviderCapabilities] = {
         match_beside_weight=True,
         lower_case=True,
         mirror=True,
+        mirror_beside_weight=True,
         affinity=True,
     ),
     "gatewayapi:v1": _GATEWAY_API,
@@ -147,7 +151,7 @@ def has_route_kinds(provider: str) -> bool:
     return provider.startswith(_GATEWAYS) or provider not in PROVIDER_CAPABILITIES
 
 
-ANYTHING = ProviderCapabilities(match_beside_weight=True, mirror=True, affinity=True)
+ANYTHING = ProviderCapabilities(match_beside_weight=True, mirror=True, mirror_beside_weight=True, affinity=True)
 """The capabilities of an unknown provider: its adapter refuses the routes that it cannot set."""
 
 

@@ -294,13 +294,13 @@ def _rung_model(rollout: Rollout, scenario: Scenario, rung: Rung, passing: Mappi
     ladder, measured = rollout.ladder, not rung.is_initial
     is_weights = ladder.strategy is Strategy.WEIGHTS
     increase = promotion = 1.0
-    if passing and is_weights and not rung.mirrored:
+    if passing and is_weights and not ladder.is_mirror_rung(rung):
         increase = passing.get(HookType.CONFIRM_TRAFFIC_INCREASE, 1.0)
     if HookType.CONFIRM_PROMOTION in passing and ladder.has_promotion_gate(rung):
         promotion = passing[HookType.CONFIRM_PROMOTION]
     return RungModel(
         live=scenario.rps * scenario.share_on(rung.routes),
-        unseen=scenario.test_rps + (scenario.rps * rollout.mirror_weight / 100 if rung.mirrored else 0.0),
+        unseen=scenario.test_rps + scenario.copies_on(rollout, rung.routes),
         exposed=rung.is_exposed,
         measured=measured,
         hooks=passing.get(HookType.ROLLOUT if measured else HookType.PRE_ROLLOUT, 1.0),

@@ -94,6 +94,11 @@ class Scenario:
         matching = self.match_share if routes.matched else 0.0
         return matching + (1.0 - matching) * (routes.percent / 100)
 
+    def copies_on(self, rollout: Rollout, routes: Routes) -> float:
+        """Return the copies of requests a second that reach the canary: a percentage of those that do not match."""
+        others = self.rps * (1.0 - self.match_share) if routes.matched else self.rps
+        return others * rollout.mirror_on(routes) / 100
+
     def passes(self, hook: Hook) -> bool:
         """Return the answer of a hook that does not fail by chance."""
         return self.gates.get(hook.name, hook.type is not HookType.ROLLBACK)

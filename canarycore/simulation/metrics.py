@@ -51,7 +51,7 @@ class MetricRequest:
         routes = self.routes
         if routes is None:
             return 0.0
-        mirrored = self.rollout.mirror_weight / 100 if routes.mirrored else 0.0
+        mirrored = self.rollout.mirror_on(routes) / 100
         return max(routes.percent / 100, mirrored, 0.1 if routes.matched else 0.0)
 
 

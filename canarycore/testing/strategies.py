@@ -153,7 +153,7 @@ def _bakes(ladder: Ladder) -> SearchStrategy[Ladder]:
 
 
 def _steps(weights: tuple[int, ...]) -> SearchStrategy[tuple[int | Step, ...]]:
-    """Draw steps with these weights: some with a match, a hold or an approval, some without."""
+    """Draw steps with these weights: some with a match, a mirror, a hold or an approval, some without."""
     holds = st.sampled_from([0.0, 1.0, 15.0, 60.0])
     return st.tuples(
         *(
@@ -162,6 +162,7 @@ def _steps(weights: tuple[int, ...]) -> SearchStrategy[tuple[int | Step, ...]]:
                 Step,
                 weight=st.just(weight),
                 match=st.sampled_from([(), (), _HEADER] if weight < TOTAL_WEIGHT else [()]),
+                mirror=st.sampled_from([0, 0, 30] if weight < TOTAL_WEIGHT else [0]),
                 hold=holds,
                 approval=st.booleans(),
             )

@@ -146,6 +146,11 @@ CASES = [
         [canary(analysis={"steps": [{"weight": 5, "match": AB["match"]}]})],
     ),
     (
+        "step-mirror",
+        [canary(analysis={"steps": [{"weight": 5, "mirror": 10}]}, provider="contour")],
+        [canary(analysis={"steps": [{"weight": 5, "mirror": 10}]})],
+    ),
+    (
         "no-bake",
         [canary(analysis=BLUE_GREEN | {"bake": "30m"}, provider="kubernetes")],
         [canary(analysis=BLUE_GREEN | {"bake": "30m"})],

@@ -248,15 +248,18 @@ class GatewayApi(Mesh):
         if not ROUTE_KINDS[_kind(context)].has_requests:
             return [_connections(context, routes)]
         weighted = self._rule(context, _split(context, matching_weight(context, routes)))
+        has_match = bool(context.match_on(routes))
+        default = self._rule(context, _default_backends(context, routes)) if has_match else weighted
         if routes.mirrored:
+            mirrored = default if routes.matched else weighted
             backend = {**SERVICE, "name": context.canary_service, "port": context.port}
-            share = context.rollout.mirror_weight
+            share = context.rollout.mirror_on(routes)
             percent = {"percent": share} if share < TOTAL_WEIGHT else {}
-            weighted["filters"] = [*weighted.get("filters", []), _mirror(backend, **percent)]
-        if context.match_on(routes):
+            mirrored["filters"] = [*mirrored.get("filters", []), _mirror(backend, **percent)]
+        if has_match:
             matches = _matches_of_analysis(context, routes)
             weighted["matches"] = combine_conditions(matches, weighted.get("matches", []))
-            return [weighted, self._rule(context, _default_backends(context, routes))]
+            return [weighted, default]
         affinity = context.rollout.affinity
         return [weighted] if affinity is None else [*self._cookie_rules(context, routes, affinity, weighted), weighted]
 
@@ -516,9 +519,11 @@ def _features_of_filter(context: RenderContext, item: Json) -> dict[str, str]:
         }
     if kind == _MIRROR:
         is_ours = get_text(item, "requestMirror", "backendRef", "name") == context.canary_service
-        path = f"{context.canary.analysis_path}.mirror" if is_ours else "spec.service.mirror"
+        own = ("steps[].mirror",) * 2 if context.rollout.ladder.has_mirrors else ("mirror", "mirrorWeight")
+        at, at_share = (f"{context.canary.analysis_path}.{name}" for name in own)
+        path = at if is_ours else "spec.service.mirror"
         has_share = "percent" in get_mapping(item, "requestMirror")
-        share = {"HTTPRouteRequestPercentageMirror": f"{context.canary.analysis_path}.mirrorWeight"}
+        share = {"HTTPRouteRequestPercentageMirror": at_share}
         return {"HTTPRouteRequestMirror": path, **(share if has_share else {})}
     return _FEATURES.get(kind, {})
 

@@ -158,17 +158,27 @@ def _tcp_rules(context: RenderContext, routes: Routes) -> Json:
 
 def _http_rules(context: RenderContext, routes: Routes) -> list[Json]:
     weighted = _rule(context, _split(context, matching_weight(context, routes)))
-    if routes.mirrored:
-        weighted["mirror"] = {"host": context.canary_service}
-        percent = context.canary.analysis.mirror_weight if context.canary.analysis else None
-        if percent:
-            weighted["mirrorPercentage"] = {"value": percent}
     matches = context.match_on(routes)
+    default = _rule(context, _default_route(context, routes)) if matches else weighted
+    if routes.mirrored:
+        mirrored = default if routes.matched else weighted
+        mirrored["mirror"] = {"host": context.canary_service}
+        percent = _mirror_percentage(context, routes)
+        if percent:
+            mirrored["mirrorPercentage"] = {"value": percent}
     if matches:
         weighted["match"] = combine_conditions(_conditions(matches), _conditions(context.service.match))
-        return [weighted, _rule(context, _default_route(context, routes))]
+        return [weighted, default]
     affinity = context.rollout.affinity
     return [weighted] if affinity is None else [*_cookie_rules(context, routes, affinity, weighted), weighted]
+
+
+def _mirror_percentage(context: RenderContext, routes: Routes) -> int | None:
+    """Return the percentage of a mirror, where the owner gives one."""
+    analysis = context.canary.analysis
+    if context.rollout.ladder.has_mirrors:
+        return context.rollout.mirror_on(routes)
+    return analysis.mirror_weight if analysis else None
 
 
 def _rule(context: RenderContext, route: list[Json]) -> Json:

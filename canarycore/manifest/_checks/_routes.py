@@ -37,7 +37,7 @@ def check_route_kind(canary: Canary, provider: str) -> Iterator[Problem]:
             path = name.replace("analysis", canary.analysis_path) if name.startswith("analysis") else f"spec.{name}"
             remedy = f"Remove the field, or use routeKind: {HTTP_ROUTE}."
             yield _problem(path, f"the field beside routeKind: {service.route_kind}", f"none: {kind.reason}", remedy)
-    for path in () if kind.has_requests else canary.step_matches:
+    for path in () if kind.has_requests else (*canary.step_matches, *canary.step_mirrors):
         remedy = f"Remove the field, or use routeKind: {HTTP_ROUTE}."
         yield _problem(path, f"the field beside routeKind: {service.route_kind}", f"none: {kind.reason}", remedy)
     if kind.needs_hosts and not service.hosts:
@@ -66,7 +66,9 @@ def check_route_refs(canary: Canary, provider: str) -> Iterator[Problem]:
         "mirror": analysis.mirror and not service.gateway_refs,
     }
     paths = {f"{canary.analysis_path}.{name}": name for name, value in given.items() if value}
-    for path, name in (paths | dict.fromkeys(canary.step_matches, "match")).items():
+    paths |= dict.fromkeys(canary.step_matches, "match")
+    paths |= dict.fromkeys(() if service.gateway_refs else canary.step_mirrors, "mirror")
+    for path, name in paths.items():
         expected = "none: the routes of service.routeRefs get weights only, for all their requests"
         remedy = "Remove the field, or routeRefs."
         yield _problem(path, f"{name} beside routeRefs", expected, remedy, _REFERENCES)

@@ -31,6 +31,14 @@ STEPS = {
         {"weight": 50},
     ]
 }
+MIRRORS = {
+    "steps": [
+        {"weight": 0, "mirror": 30},
+        {"weight": 20, "mirror": 5},
+        {"weight": 30, "mirror": 10, "match": [{"headers": {"x-canary": {"exact": "insider"}}}]},
+        {"weight": 50},
+    ]
+}
 AFFINITY = {"sessionAffinity": {"cookieName": "session"}}
 
 
@@ -126,6 +134,44 @@ def test_a_step_that_the_owner_removed_sends_no_request_more_to_the_canary(provi
 def test_the_table_of_capabilities_has_the_meshes_with_a_match_beside_a_weight():
     assert {name.partition(" ")[0] for name in BESIDE} == {
         name for name, can in PROVIDER_CAPABILITIES.items() if can.match_beside_weight
+    }
+
+
+@pytest.mark.parametrize("provider", MIRRORING)
+def test_a_mesh_reads_a_mirror_beside_each_weight(provider):
+    context = render_context(provider, analysis=MIRRORS)
+    mirrored = Routes(weight=20, mirrored=True)
+    way = [Routes(mirrored=True), mirrored, Routes(weight=30, mirrored=True, matched=True), Routes(weight=50)]
+    for places in range(1, len(way) + 1):
+        objects = objects_after(provider, context, *way[:places])
+        assert mesh_of(provider).routes(context, objects) == way[places - 1]
+
+
+@pytest.mark.parametrize("provider", MIRRORING)
+def test_a_mirror_beside_a_match_copies_the_other_requests(provider):
+    context = render_context(provider, analysis=MIRRORS)
+    objects = objects_after(provider, context, Routes(weight=30, mirrored=True, matched=True))
+    (route,) = [body for ref, body in objects.items() if ref.name == context.apex and ref.kind.kind != "Service"]
+    rules = route["spec"].get("http") or route["spec"]["rules"]
+    assert ["irror" in json.dumps(rule) for rule in rules] == [False, True]
+
+
+def test_a_step_has_a_percentage_of_its_own():
+    percentages = {}
+    for provider, path in (("istio", ("http", "mirrorPercentage")), ("gatewayapi:v1", ("rules", "filters"))):
+        context = render_context(provider, analysis=MIRRORS)
+        for routes in (Routes(mirrored=True), Routes(weight=20, mirrored=True)):
+            objects = objects_after(provider, context, routes)
+            (route,) = [body for body in objects.values() if path[0] in body["spec"]]
+            percentages.setdefault(provider, []).append(route["spec"][path[0]][0][path[1]])
+    assert percentages["istio"] == [{"value": 30}, {"value": 5}]
+    shares = [[each["requestMirror"]["percent"] for each in filters] for filters in percentages["gatewayapi:v1"]]
+    assert shares == [[30], [5]]
+
+
+def test_the_table_of_capabilities_has_the_meshes_with_a_mirror_beside_a_weight():
+    assert {name.partition(" ")[0] for name in MIRRORING} == {
+        name for name, can in PROVIDER_CAPABILITIES.items() if can.mirror_beside_weight
     }
 
 

@@ -1,4 +1,4 @@
-"""`analysis.steps[].match`: read, resolved to rungs with a match beside their weight, and checked."""
+"""`match` and `mirror` of `analysis.steps[]`: read, resolved to rungs beside their weight, and checked."""
 
 from __future__ import annotations
 
@@ -33,6 +33,21 @@ def test_a_match_is_read_and_written():
     assert ladder == Ladder(steps=(Step(weight=0, match=MATCH), Step(weight=20, match=MATCH, hold=300.0), 50))
     assert ladder.rungs[1:] == (Rung(matched=True), Rung(weight=20, matched=True), Rung(weight=50))
     assert parse(dump(read)) == read
+
+
+def test_a_mirror_is_read_and_written():
+    read = parse(canary(analysis=by_steps({"weight": 0, "mirror": 30}, {"weight": 20, "mirror": 5}, {"weight": 50})))
+    rollout = resolve(read)
+    assert rollout.ladder == Ladder(steps=(Step(weight=0, mirror=30), Step(weight=20, mirror=5), 50))
+    assert [rollout.mirror_on(rung.routes) for rung in rollout.ladder.rungs] == [0, 30, 5, 0]
+    assert parse(dump(read)) == read
+
+
+@pytest.mark.parametrize("mirror", [-1, 101, "5", 0.5])
+def test_another_value_than_a_percentage_is_refused(mirror):
+    with pytest.raises(ManifestError) as refused:
+        parse(canary(analysis=by_steps({"weight": 5, "mirror": mirror})))
+    assert [problem.path for problem in refused.value.problems] == ["spec.analysis.steps[0].mirror"]
 
 
 def test_an_annotation_carries_a_match():
@@ -79,6 +94,35 @@ REFUSED = {
             **GATEWAY,
         ),
         "steps[0].match[0].method",
+    ),
+    "a mirror beside all requests": (canary(analysis=by_steps({"weight": 100, "mirror": 5})), "steps[0].mirror"),
+    "two mirrors at weight 0": (
+        canary(analysis=by_steps({"weight": 0, "mirror": 5}, mirror=True)),
+        "steps[0].weight",
+    ),
+    "a provider without a mirror": (
+        canary(analysis=by_steps({"weight": 5, "mirror": 5}), provider="contour"),
+        "steps[0].mirror",
+    ),
+    "a mirror of a TCP service": (
+        canary(analysis=by_steps({"weight": 5, "mirror": 5}), service={"port": 1, "appProtocol": "TCP"}),
+        "steps[0].mirror",
+    ),
+    "a mirror of a TLSRoute": (
+        canary(
+            analysis=by_steps({"weight": 5, "mirror": 5}),
+            service=routed(routeKind="TLSRoute", hosts=["shop.example.com"]),
+            **GATEWAY,
+        ),
+        "steps[0].mirror",
+    ),
+    "a mirror of routes of the owner": (
+        canary(
+            analysis=by_steps({"weight": 5, "mirror": 5}),
+            service={"port": 9898, "routeRefs": [{"name": "shop"}]},
+            **GATEWAY,
+        ),
+        "steps[0].mirror",
     ),
     "routes of the owner": (
         canary(

@@ -108,7 +108,7 @@ def _default(rollout: Rollout, routes: Routes) -> Json:
             )
     action = _split(routes.weight, issued)
     if routes.mirrored:
-        fraction = {"default_value": {"numerator": rollout.mirror_weight, "denominator": "HUNDRED"}}
+        fraction = {"default_value": {"numerator": rollout.mirror_on(routes), "denominator": "HUNDRED"}}
         action["request_mirror_policies"] = [{"cluster": EnvoySide.CANARY.value, "runtime_fraction": fraction}]
     return _with_cookie(_named("default", _ANY, action), routes.cookie)
 

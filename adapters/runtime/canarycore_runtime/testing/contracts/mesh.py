@@ -70,6 +70,14 @@ class MeshContract:
             objects = _rendered(bench, context, routes)
             assert bench.mesh.routes(context, objects) == routes
 
+    async def test_a_mirror_beside_a_weight_that_was_rendered_is_read(self, bench: MeshBench) -> None:
+        if not _capabilities(bench).mirror_beside_weight:
+            pytest.skip("the mesh declares no mirror beside a weight")
+        context = _context(bench, {"steps": [{"weight": 0, "mirror": 30}, {"weight": 20, "mirror": 5}, {"weight": 50}]})
+        for routes in (Routes(mirrored=True), Routes(weight=20, mirrored=True), Routes(weight=50), Routes()):
+            objects = _rendered(bench, context, routes)
+            assert bench.mesh.routes(context, objects) == routes
+
     async def test_the_way_back_is_complete(self, bench: MeshBench) -> None:
         context = _context(bench)
         objects = _written(bench, context, Routes(), _rendered(bench, context, Routes(weight=50)))

@@ -35,7 +35,11 @@ _KNOWN = (
         "a match beside a weight, by a provider that has it",
         "Choose istio, gatewayapi:v1, contour, gloo or nginx, and set match of the step.",
     ),
-    ("setMirrorRoute", "a mirror before the first weight, of all requests", "Set analysis.mirror and mirrorWeight."),
+    (
+        "setMirrorRoute",
+        "a mirror of all requests, by a provider that has it",
+        "Choose istio or gatewayapi:v1, and set mirror of the step.",
+    ),
     ("ingresses", "one Ingress", "Make a Canary for each Ingress, or use one Ingress."),
     ("stableIngresses", "one Ingress", "Make a Canary for each Ingress, or use one Ingress."),
     ("experiment", "nothing", "Run the test by a webhook of type pre-rollout."),

@@ -30,6 +30,7 @@ class _Step:
     approval: bool = False
     metrics: list[str] = field(factory=list)
     match: list[Json] = field(factory=list)
+    mirror: int = 0
 
     @property
     def is_new(self) -> bool:
@@ -41,6 +42,8 @@ class _Step:
         fields: Json = {"weight": self.weight}
         if self.match:
             fields["match"] = self.match
+        if self.mirror:
+            fields["mirror"] = self.mirror
         if self.hold:
             fields["hold"] = f"{self.hold}s"
         if self.approval:
@@ -48,6 +51,63 @@ class _Step:
         if self.metrics:
             fields["metrics"] = self.metrics
         return fields
+
+
+@define
+class _ManagedRoutes:
+    """The routes of headers and of mirrors in force, by their name."""
+
+    headers: dict[str, list[Json]] = field(factory=dict)
+    mirrors: dict[str, int] = field(factory=dict)
+
+    def set_header(self, route: DocumentPart) -> bool:
+        """Set or remove a route of headers. Return whether it is one that a step can have."""
+        conditions = list(map(_read_condition, route.items("match")))
+        if None in conditions:
+            return False  # the gap is the part that nobody has read
+        self.headers[route.text("name")] = [condition for condition in conditions if condition]
+        return True
+
+    def set_mirror(self, route: DocumentPart) -> bool:
+        """Set or remove a mirror. Return whether it is one of all requests. Without a match it ends, as in Argo."""
+        matches = [part.value for part in route.items("match")]
+        if any(match != _ALL_PATHS for match in matches):
+            return False
+        name, share = route.text("name"), route.number("percentage")
+        route.take("match")
+        self.mirrors[name] = max(TOTAL_WEIGHT if share is None else share, 0) if matches else 0
+        return True
+
+    def fill(self, step: _Step) -> None:
+        """Let a step have the routes in force, if it does not have all requests."""
+        is_open = step.weight < TOTAL_WEIGHT
+        step.match = list(chain.from_iterable(self.headers.values())) if is_open else []
+        step.mirror = min(max(self.mirrors.values(), default=0), TOTAL_WEIGHT) if is_open else 0
+
+    def apply(self, route: DocumentPart, steps: list[_Step], gaps: Gaps) -> None:
+        """Let the last step have the routes in force, where nothing follows its weight yet."""
+        if not steps:
+            steps.append(_Step(0))
+        last = steps[-1]
+        before = last.match, last.mirror
+        if last.is_new:
+            self.fill(last)
+            if not (last.weight or last.match or last.mirror):
+                steps.pop()
+            return
+        now = _Step(last.weight)
+        self.fill(now)
+        if (now.match, now.mirror) != before:
+            gaps.report(
+                route,
+                "a route after a pause or an analysis",
+                "a route from a weight on",
+                "It begins with the next weight: write it right after setWeight.",
+            )
+
+
+_ALL_PATHS = {"path": {"prefix": "/"}}
+"""The match of a mirror of all requests."""
 
 
 def convert_canary(
@@ -63,7 +123,7 @@ def convert_canary(
         starting = background.number("startingStep") or 0
         begin = weights[min(starting, len(weights) - 1)] if weights else 0
         everywhere = checks.add(AnalysisUse(node=background, from_weight=begin, is_background=True))
-    steps = _read_steps(nodes, analysis, checks, gaps, can)
+    steps = _read_steps(nodes, checks, gaps, can)
     if not steps:
         return analysis | {"iterations": 1} if everywhere else {}
     for step in steps:
@@ -79,7 +139,7 @@ def convert_canary(
             "an analysis from its step on",
             "The checks go on in the steps above it.",
         )
-    rich = any(step.match or not step.is_new for step in steps)
+    rich = any(step.match or step.mirror or not step.is_new for step in steps)
     if rich:
         return analysis | {"steps": [step.body for step in steps]}
     return analysis | {"stepWeights": [step.weight for step in steps]}
@@ -107,63 +167,39 @@ def _weights_at(nodes: list[DocumentPart]) -> list[int]:
 
 
 def _read_steps(
-    nodes: list[DocumentPart], analysis: Json, checks: ChecksOfAnalyses, gaps: Gaps, can: ProviderCapabilities
+    nodes: list[DocumentPart], checks: ChecksOfAnalyses, gaps: Gaps, can: ProviderCapabilities
 ) -> list[_Step]:
     steps: list[_Step] = []
-    headers: dict[str, list[Json]] = {}
+    routes = _ManagedRoutes()
     for node in nodes:
         if node.at("setWeight").value is not None:
-            _add_weight(node, steps, list(chain.from_iterable(headers.values())), gaps)
-        if node.at("setHeaderRoute") and can.match_beside_weight:
-            _set_header_route(node.at("setHeaderRoute"), headers, steps, gaps)
+            _add_weight(node, steps, routes, gaps)
+        header, mirror = node.at("setHeaderRoute"), node.at("setMirrorRoute")
+        if header and can.match_beside_weight and routes.set_header(header):
+            routes.apply(header, steps, gaps)
+        if mirror and can.mirror_beside_weight and routes.set_mirror(mirror):
+            routes.apply(mirror, steps, gaps)
         if isinstance(node.value, dict) and "pause" in node.value:
             _add_pause(node.at("pause"), steps, gaps)
         if node.at("analysis"):
             names = checks.add(AnalysisUse(node=node.at("analysis"), from_weight=steps[-1].weight if steps else 0))
             if steps:
                 steps[-1].metrics += names
-        mirror = node.at("setMirrorRoute")
-        if mirror and not mirror.at("match") and not steps:
-            mirror.take("name")
-            share = mirror.number("percentage")
-            analysis |= {"mirror": True} | ({} if share is None else {"mirrorWeight": share})
     return steps
 
 
-def _add_weight(node: DocumentPart, steps: list[_Step], match: list[Json], gaps: Gaps) -> None:
+def _add_weight(node: DocumentPart, steps: list[_Step], routes: _ManagedRoutes, gaps: Gaps) -> None:
     weight = node.number("setWeight")
     reached = steps[-1].weight if steps else 0
     if weight is None or not 0 <= weight <= 100:
         found = shorten(str(node.at("setWeight").value))
         gaps.report(node.at("setWeight"), found, "a weight in percent", "Write a weight from 1 to 100.")
     elif weight > reached:
-        steps.append(_Step(weight, match=match if weight < TOTAL_WEIGHT else []))
+        steps.append(_Step(weight))
+        routes.fill(steps[-1])
     elif weight < reached:
         gaps.report(
             node.at("setWeight"), str(weight), f"a weight above {reached}: weights never fall", "Remove the step."
-        )
-
-
-def _set_header_route(route: DocumentPart, headers: dict[str, list[Json]], steps: list[_Step], gaps: Gaps) -> None:
-    """Set or remove a route in `headers`, and in the last step where nothing follows its weight yet."""
-    conditions = list(map(_read_condition, route.items("match")))
-    if None in conditions:
-        return  # the gap is the part that nobody has read
-    name = route.text("name")
-    headers[name] = [condition for condition in conditions if condition]
-    match = list(chain.from_iterable(headers.values()))
-    if match and not steps:
-        steps.append(_Step(0))
-    if steps and steps[-1].is_new:
-        steps[-1].match = match if steps[-1].weight < TOTAL_WEIGHT else []
-        if not match and not steps[-1].weight:
-            steps.pop()
-    elif steps and steps[-1].match != match:
-        gaps.report(
-            route,
-            "a header route after a pause or an analysis",
-            "a header route from a weight on",
-            "It begins with the next weight: write it right after setWeight.",
         )
 
 

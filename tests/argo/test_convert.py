@@ -235,6 +235,37 @@ def test_a_header_route_without_one_condition_is_a_gap_and_matches_nothing(value
     assert [gap.path for gap in gaps] == ["Rollout/shop: spec.strategy.canary.steps[0].setHeaderRoute"]
 
 
+def mirror_route(name, percentage=None, **condition):
+    match = [condition or {"path": {"prefix": "/"}}]
+    return {"setMirrorRoute": {"name": name} | ({"percentage": percentage, "match": match} if percentage else {})}
+
+
+def mirrors(ladder):
+    return [(step.weight, step.mirror) if isinstance(step, Step) else (step, 0) for step in ladder.steps]
+
+
+def test_a_mirror_route_is_the_mirror_of_the_steps_while_it_is_in_force():
+    steps = (
+        *(mirror_route("a", 35), PAUSE, {"setWeight": 5}, mirror_route("a", 10), SHORT, {"setWeight": 20}),
+        *(mirror_route("a"), SHORT, {"setWeight": 100}),
+    )
+    _, policy, gaps = converted(canary(*steps, routing=ISTIO))
+    assert (mirrors(policy.ladder), gaps) == ([(0, 35), (5, 10), (20, 0), (100, 0)], ())
+
+
+def test_a_mirror_of_some_requests_is_a_gap_and_copies_nothing():
+    steps = (mirror_route("a", 35, method={"exact": "GET"}, path={"prefix": "/"}), {"setWeight": 5})
+    _, policy, gaps = converted(canary(*steps, routing=ISTIO))
+    assert mirrors(policy.ladder) == [(5, 0)]
+    assert [gap.path for gap in gaps] == ["Rollout/shop: spec.strategy.canary.steps[0].setMirrorRoute"]
+
+
+def test_a_mirror_of_another_provider_is_a_gap():
+    _, policy, gaps = converted(canary(mirror_route("a", 35), {"setWeight": 5}))
+    assert mirrors(policy.ladder) == [(5, 0)]
+    assert [gap.path for gap in gaps] == ["Rollout/shop: spec.strategy.canary.steps[0].setMirrorRoute"]
+
+
 NOT_NUMBERS = (
     "result == 'ok'",
     "all(result, # < 5)",

@@ -384,17 +384,31 @@ DEFECTS: tuple[Defect, ...] = (
     ),
     _manifest(
         "a provider that cannot match beside a weight is accepted",
-        "_resolve.py",
-        "    if not can.match_beside_weight:\n",
-        "    if not can.matches:\n",
+        "_checks/_step_requests.py",
+        '        if not getattr(can, f"{name}_beside_weight"):\n',
+        "        if not can.matches:\n",
         "steps/test_step_match.py::test_a_match_that_would_not_do_what_it_says_is_refused"
         "[a provider with conditions or weights]",
     ),
     _core(
+        "a step copies the percentage of the whole rollout",
+        "_spec.py",
+        "        return step.mirror if step is not None and step.mirror else self.mirror_weight\n",
+        "        return self.mirror_weight if step is None or step.mirror else 0\n",
+        "cycle/test_step_mirror.py::test_each_step_copies_its_percentage_beside_its_weight",
+    ),
+    _core(
+        "a mirror stays after the owner has removed it",
+        "_ladder.py",
+        "            mirrored=rung.mirrored and (is_flaggers or (step is not None and step.mirror > 0)),\n",
+        "            mirrored=rung.mirrored,\n",
+        "cycle/test_step_mirror.py::test_an_edit_of_the_steps_leaves_no_copies_of_a_larger_percentage_at_weight_0",
+    ),
+    _core(
         "a match stays after the owner has removed it",
         "_ladder.py",
-        "        return rung.routes if step is not None and step.match else evolve(rung.routes, matched=False)\n",
-        "        return rung.routes if step is not None or rung.matched else evolve(rung.routes, matched=False)\n",
+        "            matched=rung.matched and step is not None and bool(step.match),\n",
+        "            matched=rung.matched,\n",
         "cycle/test_step_match.py::test_an_edit_that_removes_a_match_takes_its_requests_away_and_moves_no_weight",
     ),
     _core(

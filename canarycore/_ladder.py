@@ -397,7 +397,7 @@ class Ladder:
 
     def routes_on(self, rung: Rung) -> Routes:
         """Return the routes of a rung, without the match or mirror of a step that the owner has removed since."""
-        if self.strategy is not Strategy.WEIGHTS:
+        if self.strategy is not Strategy.WEIGHTS or rung.iteration:
             return rung.routes
         step = self.step_at(rung)
         is_flaggers = step is None and not rung.weight and (self.mirror or not self.stays)

@@ -133,7 +133,7 @@ def _hold_or_halt(builder: DecisionBuilder, bad: list[Judgement]) -> Decision:
 def _stay(builder: DecisionBuilder) -> Decision | None:
     """Stay on the step until its hold is over and it is approved; return None then."""
     status, now = builder.status, builder.observation.now
-    step = builder.rollout.ladder.stays.get(status.rung)
+    step = builder.rollout.ladder.step_at(status.rung)
     if step is None:
         return None
     left = 0.0 if status.reached_at is None else status.reached_at + step.hold - now
@@ -195,7 +195,7 @@ def _gates(builder: DecisionBuilder) -> Inquiry:
     """Ask the gates between this rung and the next step; return None if all are open."""
     status, ladder = builder.status, builder.rollout.ladder
     rung = status.rung
-    if ladder.strategy is Strategy.WEIGHTS and not rung.mirrored and status.phase is Phase.PROGRESSING:
+    if ladder.strategy is Strategy.WEIGHTS and not ladder.is_mirror_rung(rung) and status.phase is Phase.PROGRESSING:
         outcome = yield from _gate(builder, HookType.CONFIRM_TRAFFIC_INCREASE)
         if outcome is not None:
             return outcome

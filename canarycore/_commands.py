@@ -100,7 +100,7 @@ def _command_approve(builder: DecisionBuilder, command: Command) -> Decision | N
     status, target = builder.status, builder.observation.target
     if status.phase not in ACTIVE:
         return _refuse(builder, command, f"no analysis is under way in phase {status.phase.value}")
-    step = builder.rollout.ladder.stays.get(status.rung)
+    step = builder.rollout.ladder.step_at(status.rung)
     if step is None or not step.approval:
         return _refuse(builder, command, f"the step at {status.rung} waits for no approval")
     if status.approval is Approval.GIVEN:

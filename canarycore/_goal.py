@@ -198,9 +198,10 @@ def _routes_on(rung: Rung, rollout: Rollout, status: Status) -> Routes:
     """Return the routes of a rung, with the session cookie of this rollout."""
     if not rung.is_exposed:
         return _primary_only(rollout, status)
+    routes = rollout.ladder.routes_on(rung) if rung.matched or rung.mirrored else rung.routes
     if rollout.affinity is None or not rung.weight:
-        return rung.routes
-    return evolve(rung.routes, cookie=status.applied)
+        return routes
+    return evolve(routes, cookie=status.applied)
 
 
 # ------------------------------------------------------------------------------------------------------- converge

@@ -15,7 +15,7 @@ most 102 others, as weights are whole percent, or 1002 where they are `tenths` o
     weights      stepWeight, maxWeight                10 20 30 ... (Flagger's arithmetic: the top may pass maxWeight)
     weights      stepWeights                          as listed
     weights      + mirror                             one mirrored rung at weight 0 first
-    weights      steps (not Flagger's)                as listed, each with a hold, an approval and checks of its own
+    weights      steps (not Flagger's)                as listed; each may copy requests, match some, hold, and more
     ab           match + iterations                   `iterations` rungs that route by header or cookie
     bluegreen    iterations (+ mirror)                `iterations` rungs at weight 0, then one at weight 100
     each         + bake (not Flagger's)               a last rung at weight 100 that the rollout holds
@@ -31,15 +31,17 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, overload
 
-from attrs import evolve, field, frozen, validate
+from attrs import Attribute, evolve, field, frozen, validate
 
 from canarycore._enum import TextEnum
 from canarycore._fields import (
     FLAG,
     LONG_COUNT,
+    PERCENT,
     REQUIRED_TEXT,
     SECONDS,
     SHARE,
+    TENTHS,
     WEIGHT,
     WEIGHT_IN_TENTHS,
     FieldRule,
@@ -60,6 +62,7 @@ from canarycore._observation import (
 )
 from canarycore.bounds import CHECKS, WEIGHTS
 from canarycore.text import describe_traffic
+from canarycore.traffic import Match
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -180,8 +183,14 @@ class Step:
     Raises FieldError if a value does not fit its field.
     """
 
-    weight: int = field(validator=WEIGHT_IN_TENTHS)
-    """The share of requests to the canary in the ladder's unit: percent, or tenths of a percent."""
+    weight: int = field(validator=TENTHS)
+    """The share of requests to the canary in the ladder's unit: percent, or tenths of a percent. 0 needs `match` or
+    `mirror`."""
+    match: tuple[Match, ...] = field(default=(), validator=items(instance(Match), CHECKS))
+    """Requests that go to the canary beside the weight: those that meet any of these conditions. The weight divides the
+    others."""
+    mirror: int = field(default=0, validator=PERCENT)
+    """Percent of requests that the mesh copies to the canary; with `match`, of those that do not match."""
     hold: float = field(default=0.0, validator=SECONDS)
     """The least time on this step, in seconds. Its analyses go on meanwhile, and may roll back."""
     approval: bool = field(default=False, validator=FLAG)
@@ -189,13 +198,24 @@ class Step:
     metrics: tuple[str, ...] = field(default=(), validator=items(REQUIRED_TEXT, CHECKS))
     """The names of the checks of this step; empty for all."""
 
+    @property
+    def has_own_requests(self) -> bool:
+        """Whether requests, or copies of them, reach the canary beside the weight."""
+        return bool(self.match or self.mirror)
+
+    @mirror.validator
+    def _check_weight(self, _: Attribute[int], __: int) -> None:
+        problem = None if self.has_own_requests else WEIGHT_IN_TENTHS.find(self.weight)
+        if problem is not None:
+            refuse(self, "weight", problem)
+
 
 def _step_rule(weights: FieldRule) -> FieldRule:
     """Return the rule of a step whose weight has that rule."""
 
     def find(value: object) -> Problem | None:
         if isinstance(value, Step):
-            problem = weights.find(value.weight)
+            problem = weights.find(value.weight) if value.weight else None  # 0 is for requests of its own
             return problem and evolve(problem, path=".weight")
         problem = weights.find(value)
         return problem and evolve(problem, expected=f"{problem.expected}, or an object of Step")
@@ -249,30 +269,33 @@ class Ladder:
     where the stable side is a pointer and no second copy of the new version."""
     routed: bool = field(default=True, validator=FLAG)
     """Whether the provider can route by weight. Without it (`kubernetes`), the last blue/green rung has weight 0."""
+    stays: dict[int, Step] = field(init=False, eq=False, repr=False)
+    """The steps that a passing analysis alone does not leave, by their weight in tenths of a percent (`step_at`)."""
     rungs: Sequence[Rung] = field(init=False, eq=False, repr=False)
     """All rungs from the initial one to the top; a lazy sequence if they count iterations."""
-    stays: dict[Rung, Step] = field(init=False, eq=False, repr=False)
-    """The steps that a passing analysis alone does not leave, by their rung."""
     _next: dict[Rung, Rung | None] = field(init=False, eq=False, repr=False)
 
     @top.default
     def _everything(self) -> int:
         return total_weight(tenths=self.tenths)
 
-    @rungs.default
-    def _make_rungs(self) -> Sequence[Rung]:
+    @stays.default
+    def _index_steps(self) -> dict[int, Step]:
         validate(self)  # attrs runs validators after defaults: too late for an endless ladder
         _check_iterations(self)
         _check_in_place(self)
         _check_bake(self)
+        _check_own_requests(self)
+        steps = [step for step in self.steps if isinstance(step, Step)]
+        if self.bake:
+            steps.append(Step(weight=self.total, hold=self.bake))
+        return {scale_weight(step.weight, tenths=self.tenths): step for step in steps}
+
+    @rungs.default
+    def _make_rungs(self) -> Sequence[Rung]:
         if self.strategy is Strategy.WEIGHTS:
             return tuple(self._rungs_by_weight())
         return _Rungs(self._at_count, range(self._last_count + 1))
-
-    @stays.default
-    def _index_steps(self) -> dict[Rung, Step]:
-        stays = {self.at_weight(step.weight): step for step in self.steps if isinstance(step, Step)}
-        return {**stays, self.rungs[-1]: Step(weight=self.total, hold=self.bake)} if self.bake else stays
 
     @_next.default
     def _index_rungs(self) -> dict[Rung, Rung | None]:
@@ -329,6 +352,8 @@ class Ladder:
         return self.iterations + (self.strategy is Strategy.BLUE_GREEN or self.bake > 0)
 
     def _heavier(self, rung: Rung) -> Rung | None:
+        if rung.is_initial and 0 in self.stays:
+            return self.at_weight(0)
         if rung.weight == 0 and self.mirror and not rung.mirrored:
             return Rung(mirrored=True)
         above = self._next_weight(rung.permille * self.total / MOST_PERMILLE)
@@ -346,8 +371,41 @@ class Ladder:
         return next((each for each in map(_weight_of, self.steps) if each > weight), None)
 
     def at_weight(self, weight: int) -> Rung:
-        """Return the rung that only shifts weight, for a weight from 0 to `total`."""
+        """Return the rung of a weight from 0 to `total`: that of its step, or one that only shifts weight."""
+        step = self.stays.get(scale_weight(weight, tenths=self.tenths))
+        if step is not None and step.has_own_requests:
+            return Rung(weight=weight, matched=bool(step.match), mirrored=step.mirror > 0, tenths=self.tenths)
         return _rungs_of_weights(tenths=self.tenths)[weight]
+
+    def step_at(self, place: Rung | Routes) -> Step | None:
+        """Return the step with this weight that a passing analysis alone does not leave; None for any other place."""
+        return self.stays.get(place.permille) if place.is_exposed else None
+
+    @property
+    def has_matches(self) -> bool:
+        """Whether a step sends matching requests to the canary beside its weight."""
+        return any(step.match for step in self.stays.values())
+
+    @property
+    def has_mirrors(self) -> bool:
+        """Whether a step copies requests to the canary beside its weight."""
+        return any(step.mirror for step in self.stays.values())
+
+    def is_mirror_rung(self, rung: Rung) -> bool:
+        """Whether this is the rung of `mirror`, which only copies requests and belongs to no step."""
+        return rung.mirrored and self.step_at(rung) is None
+
+    def routes_on(self, rung: Rung) -> Routes:
+        """Return the routes of a rung, without the match or mirror of a step that the owner has removed since."""
+        if self.strategy is not Strategy.WEIGHTS or rung.iteration:
+            return rung.routes
+        step = self.step_at(rung)
+        is_flaggers = step is None and not rung.weight and (self.mirror or not self.stays)
+        return evolve(
+            rung.routes,
+            matched=rung.matched and step is not None and bool(step.match),
+            mirrored=rung.mirrored and (is_flaggers or (step is not None and step.mirror > 0)),
+        )
 
     @property
     def total(self) -> int:
@@ -429,6 +487,22 @@ def _check_in_place(ladder: Ladder) -> None:
     if ladder.step_back:
         expected = "0: a rollout in place ends at full weight, so it has no way back"
         refuse(ladder, "step_back", fault(str(ladder.step_back), expected, "Remove step_back.", "step-fields"))
+
+
+def _check_own_requests(ladder: Ladder) -> None:
+    """Raise WrongValue for a match or mirror beside all requests, and for two rungs at weight 0."""
+    for place, step in enumerate(ladder.steps):
+        if not isinstance(step, Step) or not step.has_own_requests:
+            continue
+        if step.weight == ladder.total:
+            name = "match" if step.match else "mirror"
+            expected = "none: the step has all requests already"
+            problem = fault(f"a {name}", expected, "Remove it.", f"step-{name}", part=f"[{place}].{name}")
+            refuse(ladder, "steps", problem)
+        if step.weight == 0 and ladder.mirror:
+            expected = "a weight above 0: with mirror the first rung has weight 0 and copies requests"
+            problem = fault("0", expected, "Set the weight, or remove mirror.", "step-match", part=f"[{place}].weight")
+            refuse(ladder, "steps", problem)
 
 
 def _check_bake(ladder: Ladder) -> None:

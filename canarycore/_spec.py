@@ -40,6 +40,7 @@ from canarycore._fields import (
 )
 from canarycore._ladder import Ladder, Rung
 from canarycore._limits import PLAIN, CheckLimits
+from canarycore._observation import Routes
 from canarycore._reference import Reference
 from canarycore.bounds import CHECKS, RETRIES, REVISIONS, WEIGHTS
 from canarycore.notices import NAMES, TEXTS, Alert, NoticeKind
@@ -160,6 +161,9 @@ class Check:
             refuse(self, "minimum", fault(f"{self.minimum:g}", expected, "Swap or correct them.", "empty-range"))
 
 
+_ONE_MATCH = "none: a step has a match of its own"
+
+
 @frozen(kw_only=True)
 class Hook:
     """A webhook (Flagger: `webhooks[]`). Raises FieldError if a value does not fit its field."""
@@ -211,7 +215,8 @@ class Rollout:
     alerts: tuple[Alert, ...] = field(default=(), validator=items(instance(Alert), CHECKS))
     """The receivers of alerts (`analysis.alerts`, and the annotations `canarycore/subscribe.…`)."""
     match: tuple[Match, ...] = field(default=(), validator=items(instance(Match), CHECKS))
-    """The requests of an A/B test: those that meet any of these conditions (`analysis.match`)."""
+    """The requests of an A/B test: those that meet any of these conditions (`analysis.match`). A `Step` may have
+    conditions of its own instead."""
     affinity: Affinity | None = field(default=None, validator=optional(instance(Affinity)))
     """The session cookie, if the rollout sets one (`analysis.sessionAffinity`)."""
     mirror_weight: int = field(default=100, validator=PERCENT)
@@ -264,6 +269,17 @@ class Rollout:
             expected = f"names of checks: {', '.join(sorted(known)) or 'there are none'}"
             problem = fault(shorten(unknown[0]), expected, "Correct the name in the step.", "unknown-metric")
             refuse(self, "ladder", evolve(problem, path=".steps"))
+
+    @match.validator
+    def _check_step_match(self, _: Attribute[tuple[Match, ...]], match: tuple[Match, ...]) -> None:
+        if not self.ladder.has_matches:
+            return
+        if match:
+            problem = fault("conditions", _ONE_MATCH, "Remove match, or that of the steps.", "step-match")
+            refuse(self, "match", problem)
+        if self.affinity is not None:
+            problem = fault("a session cookie", _ONE_MATCH, "Remove it, or match of the steps.", "step-match")
+            refuse(self, "affinity", problem)
 
     hooks_by_type: dict[HookType, tuple[Hook, ...]] = field(init=False, eq=False, repr=False)
     """The hooks of each type, in the manifest's order."""
@@ -328,13 +344,30 @@ class Rollout:
 
     def checks_at(self, rung: Rung) -> tuple[tuple[str, Check], ...]:
         """Return the checks of a rung, as `checks_by_place`: those that its step names, or all; without later ones."""
-        stays, checks = self.ladder.stays, self.checks_by_place
-        step = stays.get(rung) if stays else None
+        ladder, checks = self.ladder, self.checks_by_place
+        step = ladder.step_at(rung) if ladder.stays else None
         if step is not None and step.metrics:
             checks = tuple([each for each in checks if each[1].name in step.metrics])
         if self.has_late_checks:
             checks = tuple([each for each in checks if each[1].from_weight <= rung.percent])
         return checks
+
+    @property
+    def conditions(self) -> tuple[Match, ...]:
+        """All conditions of the rollout: those of its A/B test, or of its steps in their order."""
+        return self.match or tuple(match for step in self.ladder.stays.values() for match in step.match)
+
+    def mirror_on(self, routes: Routes) -> int:
+        """Return the percentage of requests that `routes` copy to the canary; 0 for none."""
+        if not routes.mirrored:
+            return 0
+        step = self.ladder.step_at(routes)
+        return step.mirror if step is not None and step.mirror else self.mirror_weight
+
+    def match_on(self, routes: Routes) -> tuple[Match, ...]:
+        """Return the conditions that have a route of their own beside the default one while `routes` are in force."""
+        step = self.ladder.step_at(routes) if routes.matched else None
+        return step.match if step is not None and step.match else self.match
 
     @property
     def full_name(self) -> str:

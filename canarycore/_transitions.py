@@ -141,11 +141,11 @@ def count_analysis(builder: DecisionBuilder, rule: Rule, **changes: Any) -> Deci
 
 def climb(builder: DecisionBuilder, rule: Rule, rung: Rung, **changes: Any) -> Decision:
     """Go to a rung, where the hold of its step begins."""
-    stays = builder.rollout.ladder.stays
-    step = stays.get(rung)
+    ladder = builder.rollout.ladder
+    step = ladder.step_at(rung)
     if step is not None and step.hold:
         builder.emit(NoticeKind.HOLDING, f"{rung.percent:g}", format_timespan(step.hold))
-    reached_at = builder.observation.now if stays else None
+    reached_at = builder.observation.now if ladder.stays else None
     return count_analysis(builder, rule, rung=rung, reached_at=reached_at, approval=Approval.NONE, **changes)
 
 

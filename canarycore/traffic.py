@@ -80,6 +80,12 @@ class Match:
     port: int | None = field(default=None, validator=optional(whole(1, 65535)))
     ignore_uri_case: bool = field(default=False, validator=FLAG)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no field restricts the requests themselves, so that all of them meet it."""
+        texts = (self.uri, self.method, self.scheme, self.authority, self.source_namespace)
+        return not any((self.headers, self.without, self.query_params, self.source_labels, *texts))
+
 
 @frozen(kw_only=True)
 class Affinity:

@@ -30,8 +30,16 @@ _KNOWN = (
     ("pingPong", "nothing", "The Services keep their sides: remove it."),
     ("autoPromotionEnabled", "nothing", "Add a webhook of type confirm-promotion, or a step with approval."),
     ("setCanaryScale", "nothing", "The canary has the replicas of the target on every step."),
-    ("setHeaderRoute", "nothing beside weights", "Use analysis.match with iterations: an A/B test."),
-    ("setMirrorRoute", "a mirror before the first weight, of all requests", "Set analysis.mirror and mirrorWeight."),
+    (
+        "setHeaderRoute",
+        "a match beside a weight, by a provider that has it",
+        "Choose istio, gatewayapi:v1, contour, gloo or nginx, and set match of the step.",
+    ),
+    (
+        "setMirrorRoute",
+        "a mirror of all requests, by a provider that has it",
+        "Choose istio or gatewayapi:v1, and set mirror of the step.",
+    ),
     ("ingresses", "one Ingress", "Make a Canary for each Ingress, or use one Ingress."),
     ("stableIngresses", "one Ingress", "Make a Canary for each Ingress, or use one Ingress."),
     ("experiment", "nothing", "Run the test by a webhook of type pre-rollout."),

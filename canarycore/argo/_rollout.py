@@ -11,6 +11,7 @@ from canarycore.argo._gaps import Gaps
 from canarycore.argo._strategy import INTERVAL, convert_blue_green, convert_canary
 from canarycore.bounds import REVISIONS
 from canarycore.foreign import get_value
+from canarycore.manifest.routing import PROVIDER_CAPABILITIES, SPLIT_ONLY, ProviderCapabilities
 from canarycore.text import shorten
 
 NO_ANALYSIS: Json = {"interval": f"{INTERVAL}s", "threshold": 1, "iterations": 1}
@@ -28,7 +29,8 @@ def convert_rollout(rollout: DocumentPart, templates: Templates, objects: Object
     checks = ChecksOfAnalyses(rollout=name, namespace=namespace, templates=templates, gaps=gaps)
     strategy = spec.at("strategy")
     blue_green, canary = strategy.at("blueGreen"), strategy.at("canary")
-    analysis = convert_blue_green(blue_green, checks) if blue_green else convert_canary(canary, checks, gaps)
+    can = _capabilities(canary)
+    analysis = convert_blue_green(blue_green, checks) if blue_green else convert_canary(canary, checks, gaps, can)
     if analysis and checks.metrics:
         analysis["metrics"] = checks.metrics
     window = _rollback_window(spec.at("rollbackWindow"), gaps)
@@ -136,6 +138,12 @@ def _container_port(deployment: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 # providers --------------------------------------------------------------------------------------------------------
+
+
+def _capabilities(canary: DocumentPart) -> ProviderCapabilities:
+    """Return the capabilities of the provider of a Rollout; only weights where it is unknown, or none."""
+    names = [name for name in _PROVIDERS if canary.at("trafficRouting", name)]
+    return PROVIDER_CAPABILITIES.get(names[0], SPLIT_ONLY) if names else SPLIT_ONLY
 
 
 def _provider(canary: DocumentPart, service: Json, objects: Objects, gaps: Gaps, *, is_blue_green: bool) -> Json:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from itertools import chain
 from math import ceil
 
 from attrs import define, field
 
+from canarycore._observation import TOTAL_WEIGHT
 from canarycore.argo._analysis import AnalysisUse, ChecksOfAnalyses
 from canarycore.argo._document import DocumentPart, Json
 from canarycore.argo._gaps import Gaps
 from canarycore.manifest import parse_duration
+from canarycore.manifest.routing import EXACT_PREFIX_REGEX, SPLIT_ONLY, ProviderCapabilities
 from canarycore.text import shorten
 
 INTERVAL = 10
@@ -26,10 +29,21 @@ class _Step:
     hold: int = 0
     approval: bool = False
     metrics: list[str] = field(factory=list)
+    match: list[Json] = field(factory=list)
+    mirror: int = 0
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing follows the weight yet."""
+        return not (self.hold or self.approval or self.metrics)
 
     @property
     def body(self) -> Json:
         fields: Json = {"weight": self.weight}
+        if self.match:
+            fields["match"] = self.match
+        if self.mirror:
+            fields["mirror"] = self.mirror
         if self.hold:
             fields["hold"] = f"{self.hold}s"
         if self.approval:
@@ -39,8 +53,67 @@ class _Step:
         return fields
 
 
-def convert_canary(strategy: DocumentPart, checks: ChecksOfAnalyses, gaps: Gaps) -> Json:
-    """Return the analysis of a Rollout by steps."""
+@define
+class _ManagedRoutes:
+    """The routes of headers and of mirrors in force, by their name."""
+
+    headers: dict[str, list[Json]] = field(factory=dict)
+    mirrors: dict[str, int] = field(factory=dict)
+
+    def set_header(self, route: DocumentPart) -> bool:
+        """Set or remove a route of headers. Return whether it is one that a step can have."""
+        conditions = list(map(_read_condition, route.items("match")))
+        if None in conditions:
+            return False  # the gap is the part that nobody has read
+        self.headers[route.text("name")] = [condition for condition in conditions if condition]
+        return True
+
+    def set_mirror(self, route: DocumentPart) -> bool:
+        """Set or remove a mirror. Return whether it is one of all requests. Without a match it ends, as in Argo."""
+        matches = [part.value for part in route.items("match")]
+        if any(match != _ALL_PATHS for match in matches):
+            return False
+        name, share = route.text("name"), route.number("percentage")
+        route.take("match")
+        self.mirrors[name] = max(TOTAL_WEIGHT if share is None else share, 0) if matches else 0
+        return True
+
+    def fill(self, step: _Step) -> None:
+        """Let a step have the routes in force, if it does not have all requests."""
+        is_open = step.weight < TOTAL_WEIGHT
+        step.match = list(chain.from_iterable(self.headers.values())) if is_open else []
+        step.mirror = min(max(self.mirrors.values(), default=0), TOTAL_WEIGHT) if is_open else 0
+
+    def apply(self, route: DocumentPart, steps: list[_Step], gaps: Gaps) -> None:
+        """Let the last step have the routes in force, where nothing follows its weight yet."""
+        if not steps:
+            steps.append(_Step(0))
+        last = steps[-1]
+        before = last.match, last.mirror
+        if last.is_new:
+            self.fill(last)
+            if not (last.weight or last.match or last.mirror):
+                steps.pop()
+            return
+        now = _Step(last.weight)
+        self.fill(now)
+        if (now.match, now.mirror) != before:
+            gaps.report(
+                route,
+                "a route after a pause or an analysis",
+                "a route from a weight on",
+                "It begins with the next weight: write it right after setWeight.",
+            )
+
+
+_ALL_PATHS = {"path": {"prefix": "/"}}
+"""The match of a mirror of all requests."""
+
+
+def convert_canary(
+    strategy: DocumentPart, checks: ChecksOfAnalyses, gaps: Gaps, can: ProviderCapabilities = SPLIT_ONLY
+) -> Json:
+    """Return the analysis of a Rollout by steps. can: the capabilities of its provider."""
     nodes = strategy.items("steps")
     analysis: Json = {"interval": f"{INTERVAL}s", "threshold": 1}
     weights = _weights_at(nodes)
@@ -50,7 +123,7 @@ def convert_canary(strategy: DocumentPart, checks: ChecksOfAnalyses, gaps: Gaps)
         starting = background.number("startingStep") or 0
         begin = weights[min(starting, len(weights) - 1)] if weights else 0
         everywhere = checks.add(AnalysisUse(node=background, from_weight=begin, is_background=True))
-    steps = _read_steps(nodes, analysis, checks, gaps)
+    steps = _read_steps(nodes, checks, gaps, can)
     if not steps:
         return analysis | {"iterations": 1} if everywhere else {}
     for step in steps:
@@ -66,7 +139,7 @@ def convert_canary(strategy: DocumentPart, checks: ChecksOfAnalyses, gaps: Gaps)
             "an analysis from its step on",
             "The checks go on in the steps above it.",
         )
-    rich = any(step.hold or step.approval or step.metrics for step in steps)
+    rich = any(step.match or step.mirror or not step.is_new for step in steps)
     if rich:
         return analysis | {"steps": [step.body for step in steps]}
     return analysis | {"stepWeights": [step.weight for step in steps]}
@@ -93,26 +166,29 @@ def _weights_at(nodes: list[DocumentPart]) -> list[int]:
     return weights
 
 
-def _read_steps(nodes: list[DocumentPart], analysis: Json, checks: ChecksOfAnalyses, gaps: Gaps) -> list[_Step]:
+def _read_steps(
+    nodes: list[DocumentPart], checks: ChecksOfAnalyses, gaps: Gaps, can: ProviderCapabilities
+) -> list[_Step]:
     steps: list[_Step] = []
+    routes = _ManagedRoutes()
     for node in nodes:
         if node.at("setWeight").value is not None:
-            _add_weight(node, steps, gaps)
+            _add_weight(node, steps, routes, gaps)
+        header, mirror = node.at("setHeaderRoute"), node.at("setMirrorRoute")
+        if header and can.match_beside_weight and routes.set_header(header):
+            routes.apply(header, steps, gaps)
+        if mirror and can.mirror_beside_weight and routes.set_mirror(mirror):
+            routes.apply(mirror, steps, gaps)
         if isinstance(node.value, dict) and "pause" in node.value:
             _add_pause(node.at("pause"), steps, gaps)
         if node.at("analysis"):
             names = checks.add(AnalysisUse(node=node.at("analysis"), from_weight=steps[-1].weight if steps else 0))
             if steps:
                 steps[-1].metrics += names
-        mirror = node.at("setMirrorRoute")
-        if mirror and not mirror.at("match") and not steps:
-            mirror.take("name")
-            share = mirror.number("percentage")
-            analysis |= {"mirror": True} | ({} if share is None else {"mirrorWeight": share})
     return steps
 
 
-def _add_weight(node: DocumentPart, steps: list[_Step], gaps: Gaps) -> None:
+def _add_weight(node: DocumentPart, steps: list[_Step], routes: _ManagedRoutes, gaps: Gaps) -> None:
     weight = node.number("setWeight")
     reached = steps[-1].weight if steps else 0
     if weight is None or not 0 <= weight <= 100:
@@ -120,10 +196,20 @@ def _add_weight(node: DocumentPart, steps: list[_Step], gaps: Gaps) -> None:
         gaps.report(node.at("setWeight"), found, "a weight in percent", "Write a weight from 1 to 100.")
     elif weight > reached:
         steps.append(_Step(weight))
+        routes.fill(steps[-1])
     elif weight < reached:
         gaps.report(
             node.at("setWeight"), str(weight), f"a weight above {reached}: weights never fall", "Remove the step."
         )
+
+
+def _read_condition(entry: DocumentPart) -> Json | None:
+    """Return an alternative of a header route; None for one that is none. Names of headers have no case."""
+    name, kinds = entry.at("headerName").value, [kind for kind in EXACT_PREFIX_REGEX if entry.at("headerValue", kind)]
+    if not isinstance(name, str) or len(kinds) != 1:
+        return None
+    entry.take("headerName")
+    return {"headers": {name.lower(): {kinds[0]: entry.text("headerValue", kinds[0])}}}
 
 
 def _add_pause(pause: DocumentPart, steps: list[_Step], gaps: Gaps) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from canarycore import bounds
 from canarycore._spec import HookType, NoData, OnFailure
@@ -234,17 +234,30 @@ class SessionAffinity:
 
 @frozen(kw_only=True)
 class AnalysisStep:
-    """A step of the rollout: its weight in percent, and when it is over."""
+    """A step of the rollout: its weight in percent, the requests that go to the canary beside it, and its end."""
 
-    weight: int | None = wire(integer(1, 100), required=True)
+    weight: int | None = wire(integer(0, 100), required=True)
+    match: tuple[Match, ...] = wire(ANALYSIS_MATCH)
+    mirror: int | None = wire(PERCENT)
     hold: str = wire(WAIT)
     approval: bool = wire(BOOLEAN)
     metrics: tuple[str, ...] = wire(list_of(TEXT, bounds.CHECKS))
 
 
-def _weight_of(step: AnalysisStep | None) -> int | None:
-    """Return the weight of a step, or None for a step that was refused."""
-    return None if step is None else step.weight
+_STEP = object_of(AnalysisStep)
+
+
+def _read_step(value: object, cursor: Cursor) -> AnalysisStep | None:
+    """Read a step. Weight 0 is for a step with a match or a mirror."""
+    step: AnalysisStep | None = _STEP.read(value, cursor)
+    if (
+        isinstance(value, Mapping)
+        and step is not None
+        and step.weight == 0
+        and not (value.get("match") or value.get("mirror"))
+    ):
+        integer(1, 100).read(0, cursor.at("weight"))
+    return step
 
 
 @frozen(kw_only=True)
@@ -277,7 +290,7 @@ class Analysis:
     session_affinity: SessionAffinity | None = wire(object_of(SessionAffinity))
     # our own: OWN_FIELDS
     steps: tuple[AnalysisStep, ...] = wire(
-        rising(object_of(AnalysisStep), bounds.WEIGHTS, lambda step: step and step.weight)
+        rising(evolve(_STEP, read=_read_step), bounds.WEIGHTS, lambda step: step and step.weight)
     )
     bake: str = wire(WAIT)
     no_data: str = wire(one_of(*(choice.value for choice in NoData)))
@@ -360,6 +373,24 @@ class Canary(Resource):
     def analysis_path(self) -> str:
         """Path of the analysis section."""
         return "spec.canaryAnalysis" if self.spec.canary_analysis and not self.spec.analysis else "spec.analysis"
+
+    @property
+    def step_matches(self) -> dict[str, tuple[Match, ...]]:
+        """The conditions of each step that has some, by their path."""
+        steps = self.analysis.steps if self.analysis else ()
+        return {f"{self.analysis_path}.steps[{i}].match": step.match for i, step in enumerate(steps) if step.match}
+
+    @property
+    def step_mirrors(self) -> tuple[str, ...]:
+        """The paths of the mirrors of steps."""
+        steps = self.analysis.steps if self.analysis else ()
+        return tuple(f"{self.analysis_path}.steps[{i}].mirror" for i, step in enumerate(steps) if step.mirror)
+
+    @property
+    def matches(self) -> dict[str, tuple[Match, ...]]:
+        """All conditions of the analysis, by their path."""
+        own = {f"{self.analysis_path}.match": self.analysis.match} if self.analysis and self.analysis.match else {}
+        return own | self.step_matches
 
 
 @frozen(kw_only=True)

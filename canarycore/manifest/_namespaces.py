@@ -127,10 +127,7 @@ def _mirrors(canary: Canary) -> Iterator[NamespacedReference]:
 def _istio_gateways(canary: Canary) -> Iterator[NamespacedReference]:
     service = canary.spec.service
     lists: list[tuple[str, Iterable[str]]] = [("spec.service", service.gateways if service else ())]
-    matches = {
-        "spec.service.match": service.match if service else (),
-        f"{canary.analysis_path}.match": canary.analysis.match if canary.analysis else (),
-    }
+    matches = {"spec.service.match": service.match if service else (), **canary.matches}
     for path, conditions in matches.items():
         lists += ((f"{path}[{index}]", match.gateways) for index, match in enumerate(conditions))
     for path, names in lists:

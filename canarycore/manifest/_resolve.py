@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from itertools import chain
 
 from attrs import evolve
 
@@ -32,6 +33,7 @@ from canarycore.errors import ManifestError, Problem
 from canarycore.manifest._checks._names import check_names
 from canarycore.manifest._checks._pods import check_pods
 from canarycore.manifest._checks._routes import check_route_kind, check_route_refs
+from canarycore.manifest._checks._step_requests import check_step_requests
 from canarycore.manifest._duration import parse_duration
 from canarycore.manifest._model import (
     SHORTEST_TIMEOUT,
@@ -86,6 +88,7 @@ def resolve(
     problems = (
         *check_steps(canary, provider),
         *check_own_steps(canary),
+        *check_steps_requests(canary, provider, installed),
         *check_bake(canary, provider),
         *check_rollback_window(canary, provider),
         *check_ranges(canary),
@@ -199,13 +202,23 @@ def check_own_steps(canary: Canary) -> Iterator[Problem]:
                 )
 
 
+def check_steps_requests(
+    canary: Canary, provider: str, installed: InstalledProviders = NO_PLUGINS
+) -> Iterator[Problem]:
+    """Return the problems of matches and mirrors of steps. The provider kubernetes counts iterations in their place."""
+    chosen = canary.spec.provider or provider
+    can = _capabilities(canary, installed.capabilities(chosen) or ANYTHING, chosen)
+    return iter(()) if chosen == UNROUTED else check_step_requests(canary, chosen, can)
+
+
 def check_rollback_window(canary: Canary, provider: str) -> Iterator[Problem]:
     """Return the problems of weights of the rollback window that no step has: a return would skip all the same."""
     analysis, chosen = canary.analysis, canary.spec.provider or provider
     window = None if analysis is None else analysis.rollback_window
     if analysis is None or window is None:
         return
-    if any((*check_steps(canary, provider), *check_own_steps(canary), *check_bake(canary, provider))):
+    first = (check_steps(canary, provider), check_own_steps(canary), check_bake(canary, provider))
+    if any((*chain.from_iterable(first), *check_steps_requests(canary, provider))):
         return  # these come first
     steps = ladder(analysis, chosen)
     rungs = steps.rungs if steps.strategy is Strategy.WEIGHTS else steps.rungs[-1:]  # iterations have no weight
@@ -261,7 +274,7 @@ def ladder(analysis: Analysis, provider: str) -> Ladder:
     bake = parse_duration(analysis.bake) if bakes else 0.0
     if kind is Strategy.WEIGHTS and analysis.steps:
         back = analysis.step_weight_promotion or 0
-        steps = tuple(map(_step, analysis.steps))
+        steps = tuple(_step(step) for step in analysis.steps if step.weight or not analysis.mirror)
         return _ladder(strategy=kind, steps=steps, mirror=analysis.mirror, step_back=back, bake=bake)
     if kind is Strategy.WEIGHTS:
         top = analysis.step_weights[-1] if analysis.step_weights else analysis.max_weight or TOTAL_WEIGHT
@@ -297,9 +310,10 @@ def _rollback_window(window: AnalysisRollbackWindow | None) -> RollbackWindow | 
 def _step(step: AnalysisStep) -> int | Step:
     """Return a step; one that only a passing analysis has to leave is its weight."""
     weight, hold = step.weight or 0, parse_duration(step.hold) if step.hold else 0.0
-    if not (hold or step.approval or step.metrics):
+    match, mirror = (step.match, step.mirror or 0) if weight < TOTAL_WEIGHT else ((), 0)
+    if not (match or mirror or hold or step.approval or step.metrics):
         return weight
-    return Step(weight=weight, hold=hold, approval=step.approval, metrics=step.metrics)
+    return Step(weight=weight, match=match, mirror=mirror, hold=hold, approval=step.approval, metrics=step.metrics)
 
 
 _ladder = lru_cache(maxsize=256)(Ladder)

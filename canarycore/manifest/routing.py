@@ -32,10 +32,14 @@ class ProviderCapabilities:
     """Kinds of header match that the provider supports; empty where it has no A/B test."""
     alternatives: bool = False
     """Whether several match entries are alternatives; if not, the provider merges them and a request must meet all."""
+    match_beside_weight: bool = False
+    """Whether the provider sends matching requests to the canary while it splits the others by percent."""
     lower_case: bool = False
     """Whether header names must be in lower case."""
     mirror: bool = False
     """Whether the provider can copy requests to the canary."""
+    mirror_beside_weight: bool = False
+    """Whether the provider copies a percentage of requests to the canary while it splits them."""
     affinity: bool = False
     """Whether the provider can set session cookies."""
     needs: str = ""
@@ -52,22 +56,36 @@ SPLIT_ONLY = ProviderCapabilities()
 """The capabilities of a provider that splits traffic by weight and does nothing else."""
 
 _GATEWAY_API = ProviderCapabilities(
-    matches=EXACT_REGEX, alternatives=True, mirror=True, affinity=True, needs="spec.service.gatewayRefs"
+    matches=EXACT_REGEX,
+    alternatives=True,
+    match_beside_weight=True,
+    mirror=True,
+    mirror_beside_weight=True,
+    affinity=True,
+    needs="spec.service.gatewayRefs",
 )
 _APP_MESH = ProviderCapabilities(matches=ALL_KINDS, ended="AWS switched App Mesh off on 2026-09-30")
 _GATEWAYS = "gatewayapi:"
 
 PROVIDER_CAPABILITIES: dict[str, ProviderCapabilities] = {
     "istio": ProviderCapabilities(
-        matches=EXACT_PREFIX_REGEX, alternatives=True, lower_case=True, mirror=True, affinity=True
+        matches=EXACT_PREFIX_REGEX,
+        alternatives=True,
+        match_beside_weight=True,
+        lower_case=True,
+        mirror=True,
+        mirror_beside_weight=True,
+        affinity=True,
     ),
     "gatewayapi:v1": _GATEWAY_API,
     "gatewayapi:v1beta1": _GATEWAY_API,
     "appmesh": _APP_MESH,
     "appmesh:v1beta2": _APP_MESH,
-    "contour": ProviderCapabilities(matches=EXACT_PREFIX_SUFFIX),
-    "gloo": ProviderCapabilities(matches=EXACT_REGEX),
-    "nginx": ProviderCapabilities(matches=EXACT_REGEX, alternatives=True, needs="spec.ingressRef"),
+    "contour": ProviderCapabilities(matches=EXACT_PREFIX_SUFFIX, match_beside_weight=True),
+    "gloo": ProviderCapabilities(matches=EXACT_REGEX, match_beside_weight=True),
+    "nginx": ProviderCapabilities(
+        matches=EXACT_REGEX, alternatives=True, match_beside_weight=True, needs="spec.ingressRef"
+    ),
     "skipper": ProviderCapabilities(needs="spec.ingressRef"),
     "apisix": ProviderCapabilities(needs="spec.routeRef"),
     "linkerd": SPLIT_ONLY,
@@ -156,7 +174,7 @@ _GRPC_PATHS = {
     "prefix": re.compile(f"(/{_SERVICE}(/{_METHOD})?)?"),
 }
 
-ANYTHING = ProviderCapabilities(mirror=True, affinity=True)
+ANYTHING = ProviderCapabilities(match_beside_weight=True, mirror=True, mirror_beside_weight=True, affinity=True)
 """The capabilities of an unknown provider: its adapter refuses the routes that it cannot set."""
 
 

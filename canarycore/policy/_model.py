@@ -279,7 +279,7 @@ def _rung_models(rollout: Rollout, scenario: Scenario) -> Iterator[RungModel]:
     top = None
     for rung in rollout.ladder.rungs:
         top = _rung_model(rollout, scenario, rung, passing)
-        step = rollout.ladder.stays.get(rung)
+        step = rollout.ladder.step_at(rung)
         if step is not None:
             without_gates = evolve(top, increase=1.0, promotion=1.0, gated=False)
             yield from repeat(evolve(without_gates, held=True), _holds(rollout, step))
@@ -294,13 +294,13 @@ def _rung_model(rollout: Rollout, scenario: Scenario, rung: Rung, passing: Mappi
     ladder, measured = rollout.ladder, not rung.is_initial
     is_weights = ladder.strategy is Strategy.WEIGHTS
     increase = promotion = 1.0
-    if passing and is_weights and not rung.mirrored:
+    if passing and is_weights and not ladder.is_mirror_rung(rung):
         increase = passing.get(HookType.CONFIRM_TRAFFIC_INCREASE, 1.0)
     if HookType.CONFIRM_PROMOTION in passing and ladder.has_promotion_gate(rung):
         promotion = passing[HookType.CONFIRM_PROMOTION]
     return RungModel(
-        live=scenario.rps * _share(scenario, rung),
-        unseen=scenario.test_rps + (scenario.rps * rollout.mirror_weight / 100 if rung.mirrored else 0.0),
+        live=scenario.rps * scenario.share_on(rung.routes),
+        unseen=scenario.test_rps + scenario.copies_on(rollout, rung.routes),
         exposed=rung.is_exposed,
         measured=measured,
         hooks=passing.get(HookType.ROLLOUT if measured else HookType.PRE_ROLLOUT, 1.0),
@@ -310,16 +310,11 @@ def _rung_model(rollout: Rollout, scenario: Scenario, rung: Rung, passing: Mappi
     )
 
 
-def _share(scenario: Scenario, rung: Rung) -> float:
-    """Return the share of users on the canary."""
-    return scenario.match_share if rung.matched else rung.percent / 100
-
-
 def _promotion_model(rollout: Rollout, scenario: Scenario) -> PromotionModel:
     """Return the promotion as numbers: after `ready_after` the primary serves the new version."""
     rung = INITIAL_RUNG if rollout.skip_analysis else rollout.ladder.rungs[-1]
     seconds = _back(rollout, rung, scenario.ready_after)
-    old = scenario.rps * (1.0 - _share(scenario, rung)) * min(scenario.ready_after, seconds)
+    old = scenario.rps * (1.0 - scenario.share_on(rung.routes)) * min(scenario.ready_after, seconds)
     return PromotionModel(seconds=seconds, new=scenario.rps * seconds - old if seconds < inf else inf, old=old)
 
 

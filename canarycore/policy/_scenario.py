@@ -14,6 +14,7 @@ from canarycore._spec import HookType
 from canarycore.text import enumerate_some, nearest, shorten
 
 if TYPE_CHECKING:
+    from canarycore._observation import Routes
     from canarycore._spec import Check, Hook, Rollout
     from canarycore.errors import Problem
 
@@ -82,11 +83,21 @@ class Scenario:
     ready_after: float = field(default=0.0, validator=FieldRule(_find_delay))
     """Seconds until started pods of the new version are ready; infinite: never."""
     match_share: float = field(default=0.1, validator=_SHARE)
-    """Share of users that the match conditions of an A/B test select, 0 to 1."""
+    """Share of users that the match conditions of an A/B test or a step select, 0 to 1."""
     gates: Mapping[str, bool] = field(default={}, validator=mapping(FLAG))
     """Answers of hooks by name; by default rollback hooks do not ask for a rollback, and all other hooks pass."""
     failures: Mapping[str, float] = field(default={}, validator=mapping(_SHARE))
     """Probability by which a check or hook fails at each question, by name; 0 for others."""
+
+    def share_on(self, routes: Routes) -> float:
+        """Return the share of users on the canary, 0 to 1: all that match, and the weight's part of the others."""
+        matching = self.match_share if routes.matched else 0.0
+        return matching + (1.0 - matching) * (routes.percent / 100)
+
+    def copies_on(self, rollout: Rollout, routes: Routes) -> float:
+        """Return the copies of requests a second that reach the canary: a percentage of those that do not match."""
+        others = self.rps * (1.0 - self.match_share) if routes.matched else self.rps
+        return others * rollout.mirror_on(routes) / 100
 
     def passes(self, hook: Hook) -> bool:
         """Return the answer of a hook that does not fail by chance."""

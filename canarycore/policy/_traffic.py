@@ -78,8 +78,8 @@ def _exposure(state: State, scenario: Scenario) -> tuple[float, float, float]:
     routes, target = state.routes, state.target
     if routes is None or target is None or not target.desired or not _is_ready(target, state.now, scenario):
         return 0.0, 0.0, 0.0
-    users = scenario.match_share if routes.matched else routes.percent / 100
-    copied = scenario.rps * state.rollout.mirror_weight / 100 if routes.mirrored else 0.0
+    users = scenario.share_on(routes)
+    copied = scenario.copies_on(state.rollout, routes)
     return users, copied, 0.0 if state.status.phase in IDLE | OVER else scenario.test_rps
 
 

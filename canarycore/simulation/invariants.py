@@ -146,10 +146,11 @@ def routes_are_those_of_the_status(context: WriteContext, history: Sequence[Cycl
     rung = status.rung if status.phase in ACTIVE | PROMOTION else INITIAL_RUNG
     if after.weight + after.primary != after.total:
         return f"{after} does not add up to {after.total}"
+    wanted = context.before.rollout.ladder.routes_on(rung)
     if not after.is_exposed or (after.permille, after.mirrored, after.matched) == (
-        rung.permille,
-        rung.mirrored,
-        rung.matched,
+        wanted.permille,
+        wanted.mirrored,
+        wanted.matched,
     ):
         return None
     if after.permille == MOST_PERMILLE and not after.mirrored and not after.matched and _primary_failed(context):
@@ -418,7 +419,7 @@ def a_step_is_over_when_it_is_left(context: WriteContext, history: Sequence[Cycl
     if not context.write.is_commit or context.decision.explanation.rule not in {Rule.ADVANCED, Rule.PROMOTED}:
         return None
     status = context.before.status
-    step = context.before.rollout.ladder.stays.get(status.rung)
+    step = context.before.rollout.ladder.step_at(status.rung)
     if step is None:
         return None
     end = context.write.time if status.reached_at is None else status.reached_at + step.hold

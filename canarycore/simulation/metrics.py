@@ -51,7 +51,7 @@ class MetricRequest:
         routes = self.routes
         if routes is None:
             return 0.0
-        mirrored = self.rollout.mirror_weight / 100 if routes.mirrored else 0.0
+        mirrored = self.rollout.mirror_on(routes) / 100
         return max(routes.percent / 100, mirrored, 0.1 if routes.matched else 0.0)
 
 
@@ -170,7 +170,7 @@ class ScenarioMetrics:
 
     def __call__(self, request: MetricRequest) -> MetricAnswer:
         check, routes = request.question.check, request.routes
-        share = self.scenario.match_share if routes is not None and routes.matched else request.share
+        share = self.scenario.share_on(routes) if routes is not None and routes.matched else request.share
         samples = int((self.scenario.rps * share + self.scenario.test_rps) * check.window)
         value = scenario_value(check, self.scenario)
         if value is None:

@@ -199,7 +199,7 @@ class RolloutTally:
         view = observe_workload(state, "target")
         if view is None or not view.ready:
             return 0.0
-        return scenario.match_share if routes.matched else routes.percent / 100
+        return scenario.share_on(routes)
 
     def view(self, state: State, scenario: Scenario) -> RolloutView | None:
         """Return the view of the rollout, or None before the first one."""

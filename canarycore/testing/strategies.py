@@ -24,7 +24,7 @@ from attrs import evolve
 from canarycore._fields import describe_value
 from canarycore._ladder import INITIAL_RUNG, Ladder, Rung, Step, Strategy
 from canarycore._limits import PLAIN, CheckLimits, CheckTally
-from canarycore._observation import Command, CommandKind, Observation, Routes, Workload
+from canarycore._observation import TOTAL_WEIGHT, Command, CommandKind, Observation, Routes, Workload
 from canarycore._spec import Check, CheckKind, Hook, HookType, NoData, OnFailure, RollbackWindow, Rollout, TargetRef
 from canarycore._status import Status
 from canarycore.notices import NoticeKind
@@ -153,11 +153,19 @@ def _bakes(ladder: Ladder) -> SearchStrategy[Ladder]:
 
 
 def _steps(weights: tuple[int, ...]) -> SearchStrategy[tuple[int | Step, ...]]:
-    """Draw steps with these weights: some with a hold or an approval, some without."""
+    """Draw steps with these weights: some with a match, a mirror, a hold or an approval, some without."""
     holds = st.sampled_from([0.0, 1.0, 15.0, 60.0])
     return st.tuples(
         *(
-            st.just(weight) | st.builds(Step, weight=st.just(weight), hold=holds, approval=st.booleans())
+            st.just(weight)
+            | st.builds(
+                Step,
+                weight=st.just(weight),
+                match=st.sampled_from([(), (), _HEADER] if weight < TOTAL_WEIGHT else [()]),
+                mirror=st.sampled_from([0, 0, 30] if weight < TOTAL_WEIGHT else [0]),
+                hold=holds,
+                approval=st.booleans(),
+            )
             for weight in weights
         )
     )
@@ -250,6 +258,8 @@ def rollouts(draw: DrawFn, /, **fields: SearchStrategy[Any]) -> Rollout:
     """
     drawn = {name: draw(strategy) for name, strategy in {**_FIELDS, **fields}.items()}
     match = _HEADER if drawn["ladder"].strategy is Strategy.AB else ()
+    if drawn["ladder"].has_matches:  # a session cookie chooses the canary's requests too
+        drawn["affinity"] = None
     return Rollout(**{"name": "podinfo", "namespace": "test", "match": match, **drawn})
 
 

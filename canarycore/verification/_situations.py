@@ -176,6 +176,10 @@ STRATEGIES: dict[str, Rollout] = {
     "canary with holds": evolve(
         _POLICY, ladder=Ladder(steps=(Step(weight=20, hold=15.0), Step(weight=60, approval=True)))
     ),
+    "canary with a match": evolve(_POLICY, ladder=Ladder(steps=(Step(weight=0, match=_HEADER), 50))),
+    "canary with mirrors": evolve(
+        _POLICY, ladder=Ladder(steps=(Step(weight=0, mirror=30), Step(weight=50, mirror=10)))
+    ),
     "canary that bakes": evolve(_POLICY, ladder=Ladder(steps=(50,), bake=15.0)),
     "canary that freezes": evolve(_POLICY, on_failure=OnFailure.FREEZE),
     "canary with limits": evolve(_POLICY, checks=(evolve(_CHECK, limits=_LIMITS),)),

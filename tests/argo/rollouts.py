@@ -110,7 +110,7 @@ EXAMPLES = {
     ],
     "a mirror first": [
         canary(
-            {"setMirrorRoute": {"name": "mirror", "percentage": 35}},
+            {"setMirrorRoute": {"name": "mirror", "percentage": 35, "match": [{"path": {"prefix": "/"}}]}},
             {"setWeight": 20},
             routing={"istio": {"virtualService": {"name": "shop"}}},
         )

@@ -191,6 +191,81 @@ def test_a_condition_of_failure_becomes_the_range_that_does_not_meet_it():
     assert (policy.checks[0].minimum, policy.checks[0].maximum) == (0.9, 2.0)
 
 
+ISTIO = {"istio": {"virtualService": {"name": "shop"}}}
+
+
+def header_route(name, *values):
+    match = [{"headerName": "X-Canary", "headerValue": {"exact": value}} for value in values]
+    return {"setHeaderRoute": {"name": name} | ({"match": match} if values else {})}
+
+
+def matches(ladder):
+    """Return the weight and the accepted headers of each step."""
+    steps = [step if isinstance(step, Step) else Step(weight=step) for step in ladder.steps]
+    return [(step.weight, [match.headers[0][1].value for match in step.match]) for step in steps]
+
+
+def test_a_header_route_is_the_match_of_the_steps_while_it_is_in_force():
+    steps = (
+        *(header_route("a", "one", "two"), PAUSE, {"setWeight": 5}, header_route("b", "three"), PAUSE),
+        *({"setWeight": 20}, header_route("a"), {"setWeight": 100}),
+    )
+    _, policy, gaps = converted(canary(*steps, routing=ISTIO))
+    ways = [(0, ["one", "two"]), (5, ["one", "two", "three"]), (20, ["three"]), (100, [])]
+    assert (matches(policy.ladder), gaps) == (ways, ())
+
+
+def test_a_header_route_after_a_pause_begins_with_the_next_weight_and_is_reported():
+    steps = ({"setWeight": 5}, PAUSE, header_route("a", "one"), {"setWeight": 20})
+    _, policy, gaps = converted(canary(*steps, routing=ISTIO))
+    assert matches(policy.ladder) == [(5, []), (20, ["one"])]
+    assert [gap.path for gap in gaps] == ["Rollout/shop: spec.strategy.canary.steps[2].setHeaderRoute"]
+
+
+def test_a_header_route_that_ends_before_a_pause_leaves_no_step():
+    steps = (header_route("a", "one"), header_route("a"), {"setWeight": 20})
+    assert matches(converted(canary(*steps, routing=ISTIO))[1].ladder) == [(20, [])]
+
+
+@pytest.mark.parametrize("value", [{}, {"exact": "a", "prefix": "b"}, "a", None])
+def test_a_header_route_without_one_condition_is_a_gap_and_matches_nothing(value):
+    route = {"setHeaderRoute": {"name": "a", "match": [{"headerName": "x", "headerValue": value}]}}
+    _, policy, gaps = converted(canary(route, {"setWeight": 20}, routing=ISTIO))
+    assert matches(policy.ladder) == [(20, [])]
+    assert [gap.path for gap in gaps] == ["Rollout/shop: spec.strategy.canary.steps[0].setHeaderRoute"]
+
+
+def mirror_route(name, percentage=None, **condition):
+    match = [condition or {"path": {"prefix": "/"}}]
+    return {"setMirrorRoute": {"name": name} | ({"percentage": percentage, "match": match} if percentage else {})}
+
+
+def mirrors(ladder):
+    return [(step.weight, step.mirror) if isinstance(step, Step) else (step, 0) for step in ladder.steps]
+
+
+def test_a_mirror_route_is_the_mirror_of_the_steps_while_it_is_in_force():
+    steps = (
+        *(mirror_route("a", 35), PAUSE, {"setWeight": 5}, mirror_route("a", 10), SHORT, {"setWeight": 20}),
+        *(mirror_route("a"), SHORT, {"setWeight": 100}),
+    )
+    _, policy, gaps = converted(canary(*steps, routing=ISTIO))
+    assert (mirrors(policy.ladder), gaps) == ([(0, 35), (5, 10), (20, 0), (100, 0)], ())
+
+
+def test_a_mirror_of_some_requests_is_a_gap_and_copies_nothing():
+    steps = (mirror_route("a", 35, method={"exact": "GET"}, path={"prefix": "/"}), {"setWeight": 5})
+    _, policy, gaps = converted(canary(*steps, routing=ISTIO))
+    assert mirrors(policy.ladder) == [(5, 0)]
+    assert [gap.path for gap in gaps] == ["Rollout/shop: spec.strategy.canary.steps[0].setMirrorRoute"]
+
+
+def test_a_mirror_of_another_provider_is_a_gap():
+    _, policy, gaps = converted(canary(mirror_route("a", 35), {"setWeight": 5}))
+    assert mirrors(policy.ladder) == [(5, 0)]
+    assert [gap.path for gap in gaps] == ["Rollout/shop: spec.strategy.canary.steps[0].setMirrorRoute"]
+
+
 NOT_NUMBERS = (
     "result == 'ok'",
     "all(result, # < 5)",
@@ -212,7 +287,11 @@ def test_a_condition_that_is_no_range_is_a_gap_and_no_check_that_always_passes(c
 
 GAPS = {
     "a header route": (
-        canary({"setHeaderRoute": {"name": "beta"}}, {"setWeight": 5}),
+        canary(
+            {"setHeaderRoute": {"name": "beta", "match": [{"headerName": "x", "headerValue": {"exact": "1"}}]}},
+            {"setWeight": 5},
+            routing={"alb": {"ingress": "shop", "servicePort": 80}},
+        ),
         "spec.strategy.canary.steps[0].setHeaderRoute",
     ),
     "an experiment": (

@@ -141,6 +141,16 @@ CASES = [
         [canary(analysis={"metrics": [RATE | {"fromWeight": 50}]})],
     ),
     (
+        "step-match",
+        [canary(analysis={"steps": [{"weight": 5, "match": AB["match"]}]}, provider="linkerd")],
+        [canary(analysis={"steps": [{"weight": 5, "match": AB["match"]}]})],
+    ),
+    (
+        "step-mirror",
+        [canary(analysis={"steps": [{"weight": 5, "mirror": 10}]}, provider="contour")],
+        [canary(analysis={"steps": [{"weight": 5, "mirror": 10}]})],
+    ),
+    (
         "no-bake",
         [canary(analysis=BLUE_GREEN | {"bake": "30m"}, provider="kubernetes")],
         [canary(analysis=BLUE_GREEN | {"bake": "30m"})],

@@ -71,6 +71,9 @@ FIELDS: dict[str, Callable[[str], Json]] = {
     "spec.analysis.match[0].gateways[0]": lambda namespace: analysis(
         iterations=2, match=[{"gateways": [f"{namespace}/public"]}]
     ),
+    "spec.analysis.steps[0].match[0].gateways[0]": lambda namespace: analysis(
+        steps=[{"weight": 5, "match": [{"gateways": [f"{namespace}/public"]}]}]
+    ),
     "spec.service.name": lambda namespace: canary(name=f"app.{namespace}"),
     "spec.service.hosts[0]": lambda namespace: canary(hosts=[f"app.{namespace}.svc.cluster.local"]),
     "spec.service.rewrite.authority": lambda namespace: canary(rewrite={"authority": f"app.{namespace}.svc:80"}),
@@ -113,7 +116,8 @@ def test_every_field_of_the_definition_that_says_so_is_in_the_table() -> None:
     named = {"namespace", "gateways", "hosts", "authority", "backends"}
     found = {path for path in _paths(schema("Canary")) if path.rpartition(".")[2] in named}
     checked = {re.sub(r"\[\d]", "", path).removeprefix("spec.") for path in FIELDS}
-    conditions = {"analysis.match.authority", "service.match.authority"}  # they choose requests, and take none over
+    places = ("analysis.match", "analysis.steps.match", "service.match")
+    conditions = {f"{place}.authority" for place in places}  # they choose requests, and take none over
     assert {path for path in found if not path.startswith("canaryAnalysis")} - checked <= conditions
 
 

@@ -375,6 +375,42 @@ DEFECTS: tuple[Defect, ...] = (
         "    if not step.approval or status.approval is not Approval.NONE:\n",
         "cycle/test_steps.py::test_an_approval_is_asked_for_once_and_lasts_without_end",
     ),
+    _mesh(
+        "a match without conditions sends all requests to the canary",
+        "_objects.py",
+        "    return _ALL if routes.matched and context.match_on(routes) else routes.weight\n",
+        "    return _ALL if routes.matched else routes.weight\n",
+        "test_meshes.py::test_a_step_that_the_owner_removed_sends_no_request_more_to_the_canary[istio]",
+    ),
+    _manifest(
+        "a provider that cannot match beside a weight is accepted",
+        "_checks/_step_requests.py",
+        '        if not getattr(can, f"{name}_beside_weight"):\n',
+        "        if not can.matches:\n",
+        "steps/test_step_match.py::test_a_match_that_would_not_do_what_it_says_is_refused"
+        "[a provider with conditions or weights]",
+    ),
+    _core(
+        "a step copies the percentage of the whole rollout",
+        "_spec.py",
+        "        return step.mirror if step is not None and step.mirror else self.mirror_weight\n",
+        "        return self.mirror_weight if step is None or step.mirror else 0\n",
+        "analyses/test_step_mirror.py::test_each_step_copies_its_percentage_beside_its_weight",
+    ),
+    _core(
+        "a mirror stays after the owner has removed it",
+        "_ladder.py",
+        "            mirrored=rung.mirrored and (is_flaggers or (step is not None and step.mirror > 0)),\n",
+        "            mirrored=rung.mirrored,\n",
+        "analyses/test_step_mirror.py::test_an_edit_of_the_steps_leaves_no_copies_of_a_larger_percentage_at_weight_0",
+    ),
+    _core(
+        "a match stays after the owner has removed it",
+        "_ladder.py",
+        "            matched=rung.matched and step is not None and bool(step.match),\n",
+        "            matched=rung.matched,\n",
+        "analyses/test_step_match.py::test_an_edit_that_removes_a_match_takes_its_requests_away_and_moves_no_weight",
+    ),
     _core(
         "another revision does not free a frozen rollout",
         "_transitions.py",

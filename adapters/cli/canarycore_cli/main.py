@@ -199,7 +199,7 @@ def simulate(
     ] = None,
     gate: Gates = None,
     match_share: Annotated[
-        str, typer.Option(metavar="FRACTION", help="Fraction of requests that match an A/B test's conditions.")
+        str, typer.Option(metavar="FRACTION", help="Fraction of requests that match an A/B test or a step.")
     ] = "10%",
     test_rps: Annotated[
         float | None,
@@ -349,7 +349,7 @@ def rehearse(
     rps: Annotated[float, typer.Option(min=0.1, help="Requests of users per second.")] = 100.0,
     path: Annotated[str, typer.Option(metavar="PATH", help="Path that users request.")] = "/",
     match_share: Annotated[
-        str, typer.Option(metavar="FRACTION", help="Fraction of requests that match an A/B test's conditions.")
+        str, typer.Option(metavar="FRACTION", help="Fraction of requests that match an A/B test or a step.")
     ] = "10%",
     speed: Annotated[float, typer.Option(min=0.1, help="Divisor of intervals, windows and deadlines.")] = 20.0,
     seed: Annotated[int, typer.Option(help="Seed of the traffic.")] = 0,

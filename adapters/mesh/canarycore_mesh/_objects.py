@@ -146,12 +146,12 @@ def path_prefix(context: RenderContext) -> str:
     return (uri.value if uri and uri.kind == "prefix" else "") or "/"
 
 
-def list_headers(context: RenderContext, *kinds: str) -> Iterator[tuple[str, str, str]]:
-    """Yield the name, kind (`exact`, ...) and text of each header condition of the analysis.
+def list_headers(context: RenderContext, routes: Routes, *kinds: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the name, kind (`exact`, ...) and text of each header condition of the routes.
 
     Raises Refused for a kind that is not among `kinds`: a mesh that ignored the condition would match more requests.
     """
-    for match in context.match:
+    for match in context.match_on(routes):
         for name, header in match.headers:
             if header.kind not in kinds:
                 refuse(
@@ -184,9 +184,9 @@ def weighs_matching(context: RenderContext) -> bool:
     return bool(context.match) and context.rollout.ladder.strategy is not Strategy.AB
 
 
-def matching_weight(routes: Routes) -> int:
+def matching_weight(context: RenderContext, routes: Routes) -> int:
     """Return the canary's percent of matching requests, or of all requests where there is no condition."""
-    return _ALL if routes.matched else routes.weight
+    return _ALL if routes.matched and context.match_on(routes) else routes.weight
 
 
 def default_weight(context: RenderContext, routes: Routes) -> int:
@@ -224,7 +224,7 @@ def read_routes(context: RenderContext, splits: Iterable[Iterable[tuple[str, Any
     weight = weights[0 if weighs_matching(context) else -1] if weights else None
     if weight is None:
         return None
-    by_match = bool(context.match) and not weighs_matching(context) and len(weights) > 1
+    by_match = context.matches_beside_weight and len(weights) > 1
     return Routes(weight=weight, matched=by_match and weights[0] == _ALL != weight)
 
 

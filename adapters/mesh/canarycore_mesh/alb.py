@@ -95,8 +95,8 @@ def _annotations(context: RenderContext, routes: Routes, ingress: Json) -> dict[
         return {_actions(context.apex): _format_split(context, action, routes.weight)}
     return {
         _actions(context.apex): _format_split(context, action, default_weight(context, routes)),
-        _actions(context.canary_service): _format_split(context, action, matching_weight(routes)),
-        _conditions(context.canary_service): _dump([*_header_conditions(context)]),
+        _actions(context.canary_service): _format_split(context, action, matching_weight(context, routes)),
+        _conditions(context.canary_service): _dump([*_header_conditions(context, routes)]),
     }
 
 
@@ -116,9 +116,9 @@ def _own_action(context: RenderContext, ingress: Json) -> _Action:
     return action
 
 
-def _header_conditions(context: RenderContext) -> Iterator[Json]:
+def _header_conditions(context: RenderContext, routes: Routes) -> Iterator[Json]:
     """Yield the header conditions, all of which must hold. The load balancer compares values without regard to case."""
-    for name, kind, text in list_headers(context, *_PATTERNS):
+    for name, kind, text in list_headers(context, routes, *_PATTERNS):
         if _WILDCARDS & set(text):
             refuse(
                 context,

@@ -126,10 +126,10 @@ def _router(context: RenderContext, name: str, routes: list[Json]) -> Json:
 
 
 def _routes(context: RenderContext, routes: Routes) -> list[Json]:
-    weighted = _split(context, matching_weight(routes))
+    weighted = _split(context, matching_weight(context, routes))
     if not context.match:
         return [{"name": context.apex, "httpRoute": _route(context, weighted)}]
-    matching = header_conditions(context)
+    matching = header_conditions(context, routes)
     weight = default_weight(context, routes)
     others = _split(context, weight) if weight else [_target(context.primary, 100)]
     return [
@@ -203,9 +203,10 @@ def retry_policy(context: RenderContext) -> tuple[int, int, list[str]] | None:
     return _RETRY_TIMEOUT if timeout is None else timeout, attempts, (retries.retry_on or _RETRY_EVENTS).split(",")
 
 
-def header_conditions(context: RenderContext) -> list[Json]:
+def header_conditions(context: RenderContext, routes: Routes) -> list[Json]:
     """Return all header conditions of the analysis. A request must meet every one."""
-    return [{"name": name, "match": {kind: text}} for name, kind, text in list_headers(context, *HEADER_KINDS)]
+    headers = list_headers(context, routes, *HEADER_KINDS)
+    return [{"name": name, "match": {kind: text}} for name, kind, text in headers]
 
 
 def gateway_annotations(context: RenderContext) -> Json:

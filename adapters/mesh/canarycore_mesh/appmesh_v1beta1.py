@@ -108,13 +108,13 @@ def _service(context: RenderContext, name: str, routes: list[Json], annotations:
 
 
 def _routes(context: RenderContext, routes: Routes) -> list[Json]:
-    weighted = _split(context, matching_weight(routes))
+    weighted = _split(context, matching_weight(context, routes))
     if not context.match:
         return [{"name": context.apex, "http": _route(context, weighted)}]
-    weight = default_weight(context, routes)
+    weight, matching = default_weight(context, routes), header_conditions(context, routes)
     others = _split(context, weight) if weight else [_target(context.primary, 100)]
     return [
-        {"name": f"{context.apex}-a", "priority": 10, "http": _route(context, weighted, header_conditions(context))},
+        {"name": f"{context.apex}-a", "priority": 10, "http": _route(context, weighted, matching)},
         {"name": f"{context.apex}-b", "priority": 20, "http": _route(context, others)},
     ]
 

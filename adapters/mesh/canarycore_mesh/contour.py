@@ -46,9 +46,9 @@ class Contour(Mesh):
     def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
         del objects
         all_paths = [{"prefix": path_prefix(context)}]
-        if context.match:
+        if context.match_on(routes):
             rules = [
-                _route(context, _conditions(context), matching_weight(routes)),
+                _route(context, _conditions(context, routes), matching_weight(context, routes)),
                 _route(context, all_paths, default_weight(context, routes)),
             ]
         else:
@@ -69,11 +69,11 @@ class Contour(Mesh):
         return read_verdict(proxy, "Valid", is_always_written=True, message=description)
 
 
-def _conditions(context: RenderContext) -> list[Json]:
+def _conditions(context: RenderContext, routes: Routes) -> list[Json]:
     """Return the conditions, all of which must hold. Contour matches any part of a header, not a prefix or suffix."""
     return [
         {"prefix": path_prefix(context), "header": {"name": name, _OPERATORS[kind]: text}}
-        for name, kind, text in list_headers(context, *_OPERATORS)
+        for name, kind, text in list_headers(context, routes, *_OPERATORS)
     ]
 
 

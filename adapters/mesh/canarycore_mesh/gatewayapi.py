@@ -8,7 +8,7 @@ The rules. A gateway takes the one with the most specific match:
     sticky-canary     the cookie of this rollout                    -> canary
     sticky-primary    the primary's cookie, if the owner names one  -> primary
     expired           the cookie of a finished rollout              -> by weight, and the browser deletes the cookie
-    matching          the analysis's conditions                     -> canary, or by weight
+    matching          the conditions of the analysis or the step    -> canary, or by weight
     default           all requests                                  -> by weight, or primary
 
 The routes of `spec.service.routeRefs` are the owner's. They get the same weights (`_further_routes`), and without
@@ -246,16 +246,19 @@ class GatewayApi(Mesh):
     def _rules(self, context: RenderContext, routes: Routes) -> list[Json]:
         if not ROUTE_KINDS[_kind(context)].has_requests:
             return [_connections(context, routes)]
-        weighted = self._rule(context, _split(context, matching_weight(routes)))
+        weighted = self._rule(context, _split(context, matching_weight(context, routes)))
+        has_match = bool(context.match_on(routes))
+        default = self._rule(context, _default_backends(context, routes)) if has_match else weighted
         if routes.mirrored:
+            mirrored = default if routes.matched else weighted
             backend = {**SERVICE, "name": context.canary_service, "port": context.port}
-            share = context.rollout.mirror_weight
+            share = context.rollout.mirror_on(routes)
             percent = {"percent": share} if share < TOTAL_WEIGHT else {}
-            weighted["filters"] = [*weighted.get("filters", []), _mirror(backend, **percent)]
-        if context.match:
-            matches = _matches_of_analysis(context)
+            mirrored["filters"] = [*mirrored.get("filters", []), _mirror(backend, **percent)]
+        if has_match:
+            matches = _matches_of_analysis(context, routes)
             weighted["matches"] = combine_conditions(matches, weighted.get("matches", []))
-            return [weighted, self._rule(context, _default_backends(context, routes))]
+            return [weighted, default]
         affinity = context.rollout.affinity
         return [weighted] if affinity is None else [*self._cookie_rules(context, routes, affinity, weighted), weighted]
 
@@ -398,9 +401,9 @@ def _matches(context: RenderContext, conditions: Iterable[Match], path: str) -> 
     return [match for match in matches if match]
 
 
-def _matches_of_analysis(context: RenderContext) -> list[Json]:
-    """Return the matches of the analysis. Raise Refused for an entry that would match all requests."""
-    matches = _matches(context, context.match, context.match_path)
+def _matches_of_analysis(context: RenderContext, routes: Routes) -> list[Json]:
+    """Return the matches of the analysis or the step. Raise Refused for an entry that would match all requests."""
+    matches = _matches(context, context.match_on(routes), context.match_path)
     if {} in matches or not matches:
         found = "an entry without a condition that a route has"
         expected = f"conditions that a {_kind(context)} has: without one, all requests would go to the canary"
@@ -515,9 +518,11 @@ def _features_of_filter(context: RenderContext, item: Json) -> dict[str, str]:
         }
     if kind == _MIRROR:
         is_ours = get_text(item, "requestMirror", "backendRef", "name") == context.canary_service
-        path = f"{context.canary.analysis_path}.mirror" if is_ours else "spec.service.mirror"
+        own = ("steps[].mirror",) * 2 if context.rollout.ladder.has_mirrors else ("mirror", "mirrorWeight")
+        at, at_share = (f"{context.canary.analysis_path}.{name}" for name in own)
+        path = at if is_ours else "spec.service.mirror"
         has_share = "percent" in get_mapping(item, "requestMirror")
-        share = {"HTTPRouteRequestPercentageMirror": f"{context.canary.analysis_path}.mirrorWeight"}
+        share = {"HTTPRouteRequestPercentageMirror": at_share}
         return {"HTTPRouteRequestMirror": path, **(share if has_share else {})}
     return _FEATURES.get(kind, {})
 

@@ -1,7 +1,8 @@
 """Gloo Edge: an Upstream for each side and a RouteTable that splits. The owner's VirtualService delegates to it.
 
-With `spec.upstreamRef` the Upstreams copy the settings of that one. With `match` only requests that match may
-reach this table; the VirtualService routes the others.
+With `spec.upstreamRef` the Upstreams copy the settings of that one. With `analysis.match` only requests that match may
+reach this table; the VirtualService routes the others. A step's match has a route of its own, before the one that
+splits.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from canarycore_mesh._queries import envoy_queries
 from canarycore_runtime.mesh import Kind, Mesh, Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from canarycore import RouteRefusal
     from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, RenderContext
@@ -41,6 +42,7 @@ _SETTINGS = (
 """The settings that our Upstreams copy from the one of `spec.upstreamRef`."""
 
 
+_ALL = 100
 _REJECTED = (2, "Rejected")
 """The state of a refused object, by number and by name."""
 
@@ -63,30 +65,24 @@ class Gloo(Mesh):
         template = _template(context)
         source = get_mapping(require(context, objects, template, "spec.upstreamRef"), "spec") if template else {}
         settings = {name: source[name] for name in _SETTINGS if source.get(name)}
-        weight = matching_weight(routes)
-        destinations = [
-            _destination(context, "primary", 100 - weight),
-            _destination(context, "canary", weight),
-        ]
-        route = {
-            "inheritablePathMatchers": True,
-            **omit_unset(matchers=_matchers(context)),
-            "routeAction": {"multi": {"destinations": destinations}},
-        }
+        rules = [_route(context, matching_weight(context, routes), _matchers(context, routes))]
+        if context.match_on(routes) and not context.match:
+            rules.append(_route(context, routes.weight))
         return (
             _kube_upstream(context, "primary", context.primary, context.pods.primary, settings),
             _kube_upstream(context, "canary", context.canary_service, context.pods.canary, settings),
-            make_object(context, ROUTE_TABLE, context.apex, {"routes": [route]}, apex_metadata(context)),
+            make_object(context, ROUTE_TABLE, context.apex, {"routes": rules}, apex_metadata(context)),
         )
 
     def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
         rules = get_items(objects.get(make_ref(ROUTE_TABLE, context, context.apex)), "spec", "routes")
-        destinations = get_list(rules[0], "routeAction", "multi", "destinations") if rules else []
-        split = read_split(destinations, "destination", "upstream", "name")
-        weight = read_weight(split, _upstream(context, "primary"), _upstream(context, "canary"))
+        weights = [_read_weight(context, rule) for rule in rules]
+        weight = weights[-1] if weights else None
         if weight is None:
             return None
-        matched = weight == 100 and bool(context.match) and context.rollout.ladder.strategy is Strategy.AB
+        if len(weights) > 1:
+            return Routes(weight=weight, matched=context.matches_beside_weight and weights[0] == _ALL != weight)
+        matched = weight == _ALL and bool(context.match) and context.rollout.ladder.strategy is Strategy.AB
         return Routes(weight=0 if matched else weight, matched=matched)
 
     def refusal(self, context: RenderContext, objects: ObjectsByRef) -> RouteRefusal | None:
@@ -122,15 +118,30 @@ def _kube_upstream(context: RenderContext, side: str, service: str, pods: Mappin
     return make_object(context, UPSTREAM, _upstream(context, side), {**settings, "kube": kube})
 
 
+def _read_weight(context: RenderContext, rule: Json) -> int | None:
+    split = read_split(get_list(rule, "routeAction", "multi", "destinations"), "destination", "upstream", "name")
+    return read_weight(split, _upstream(context, "primary"), _upstream(context, "canary"))
+
+
+def _route(context: RenderContext, weight: int, matchers: Sequence[Json] = ()) -> Json:
+    destinations = [_destination(context, "primary", _ALL - weight), _destination(context, "canary", weight)]
+    return {
+        "inheritablePathMatchers": True,
+        **omit_unset(matchers=list(matchers)),
+        "routeAction": {"multi": {"destinations": destinations}},
+    }
+
+
 def _destination(context: RenderContext, side: str, weight: int) -> Json:
     upstream = {"name": _upstream(context, side), "namespace": context.namespace}
     return {"destination": {"upstream": upstream}, **({"weight": weight} if weight else {})}  # an absent weight is 0
 
 
-def _matchers(context: RenderContext) -> list[Json]:
+def _matchers(context: RenderContext, routes: Routes) -> list[Json]:
     headers = [
         {"name": name, "value": text, **({"regex": True} if kind == "regex" else {})}
-        for name, kind, text in list_headers(context, "exact", "regex")
+        for name, kind, text in list_headers(context, routes, "exact", "regex")
     ]
-    methods = [match.method.value for match in context.match if match.method and match.method.kind == "exact"]
+    conditions = context.match_on(routes)
+    methods = [match.method.value for match in conditions if match.method and match.method.kind == "exact"]
     return [omit_unset(headers=headers, methods=methods)] if headers or methods else []

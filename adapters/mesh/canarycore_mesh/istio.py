@@ -5,10 +5,11 @@ The VirtualService's rules. Istio takes the first that matches:
     sticky-canary     the cookie of this rollout                    -> canary
     sticky-primary    the primary's cookie, if the owner names one  -> primary
     expired           the cookie of a finished rollout              -> by weight, and the browser deletes the cookie
-    matching          the analysis's conditions                     -> canary, or by weight
+    matching          the conditions of the analysis or the step    -> canary, or by weight
     default           all requests                                  -> by weight, or primary
 
-Beside a matching rule, the default rule sends all requests to the primary. A service of `appProtocol: tcp` has one TCP
+Beside the analysis's matching rule, the default rule sends all requests to the primary; beside a step's, it splits. A
+service of `appProtocol: tcp` has one TCP
 rule, which supports weights only.
 """
 
@@ -156,17 +157,28 @@ def _tcp_rules(context: RenderContext, routes: Routes) -> Json:
 
 
 def _http_rules(context: RenderContext, routes: Routes) -> list[Json]:
-    weighted = _rule(context, _split(context, matching_weight(routes)))
+    weighted = _rule(context, _split(context, matching_weight(context, routes)))
+    matches = context.match_on(routes)
+    default = _rule(context, _default_route(context, routes)) if matches else weighted
     if routes.mirrored:
-        weighted["mirror"] = {"host": context.canary_service}
-        percent = context.canary.analysis.mirror_weight if context.canary.analysis else None
+        mirrored = default if routes.matched else weighted
+        mirrored["mirror"] = {"host": context.canary_service}
+        percent = _mirror_percentage(context, routes)
         if percent:
-            weighted["mirrorPercentage"] = {"value": percent}
-    if context.match:
-        weighted["match"] = combine_conditions(_conditions(context.match), _conditions(context.service.match))
-        return [weighted, _rule(context, _default_route(context, routes))]
+            mirrored["mirrorPercentage"] = {"value": percent}
+    if matches:
+        weighted["match"] = combine_conditions(_conditions(matches), _conditions(context.service.match))
+        return [weighted, default]
     affinity = context.rollout.affinity
     return [weighted] if affinity is None else [*_cookie_rules(context, routes, affinity, weighted), weighted]
+
+
+def _mirror_percentage(context: RenderContext, routes: Routes) -> int | None:
+    """Return the percentage of a mirror, where the owner gives one."""
+    analysis = context.canary.analysis
+    if context.rollout.ladder.has_mirrors:
+        return context.rollout.mirror_on(routes)
+    return analysis.mirror_weight if analysis else None
 
 
 def _rule(context: RenderContext, route: list[Json]) -> Json:
@@ -201,7 +213,7 @@ def _default_route(context: RenderContext, routes: Routes) -> list[Json]:
     weight = default_weight(context, routes)
     if weight:
         return _split(context, weight)
-    return [_destination(context, context.primary, 100 - matching_weight(routes))]
+    return [_destination(context, context.primary, 100 - matching_weight(context, routes))]
 
 
 def _destination(context: RenderContext, host: str, weight: int) -> Json:

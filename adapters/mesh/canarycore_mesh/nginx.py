@@ -69,15 +69,15 @@ def _annotations(context: RenderContext, routes: Routes) -> dict[str, str]:
         )
     annotations = {"canary": "true", "canary-weight": str(routes.weight)}
     if routes.matched:
-        annotations |= _conditions(context)
+        annotations |= _conditions(context, routes)
     return {_annotation(context, name): value for name, value in annotations.items()}
 
 
-def _conditions(context: RenderContext) -> dict[str, str]:
+def _conditions(context: RenderContext, routes: Routes) -> dict[str, str]:
     """Return the last header condition and the last cookie condition. NGINX supports one of each."""
     header: dict[str, str] = {}
     cookie: dict[str, str] = {}
-    for name, kind, text in list_headers(context, *_VALUES):
+    for name, kind, text in list_headers(context, routes, *_VALUES):
         if name != _COOKIE:
             header = {"canary-by-header": name, _VALUES[kind]: text}
         elif kind == "exact":

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
 
-from canarycore import DRAIN, CheckKind
+from canarycore import DRAIN, CheckKind, Strategy
 from canarycore.bounds import LABEL
 from canarycore.errors import CanaryError, Refused, WorldError
 from canarycore.manifest import Service
@@ -153,10 +153,24 @@ class RenderContext:
         """The alternatives of the analysis's `match`."""
         return self.rollout.match
 
+    def match_on(self, routes: Routes) -> tuple[Match, ...]:
+        """Return the conditions that have a rule of their own while `routes` are in force: the analysis's, or a step's.
+
+        A step has some only while its routes send matching requests to the canary.
+        """
+        return self.rollout.match_on(routes)
+
+    @property
+    def matches_beside_weight(self) -> bool:
+        """Whether matching requests go to the canary while the weight divides the others: an A/B test, or steps."""
+        ladder = self.rollout.ladder
+        return ladder.has_matches or (bool(self.match) and ladder.strategy is Strategy.AB)
+
     @property
     def match_path(self) -> str:
-        """The path of the analysis's `match` in the manifest."""
-        return f"{self.canary.analysis_path}.match"
+        """The path of the conditions in the manifest."""
+        steps = "" if self.match or not self.rollout.ladder.has_matches else "steps[]."
+        return f"{self.canary.analysis_path}.{steps}match"
 
     @property
     def query_variables(self) -> dict[str, str]:

@@ -37,14 +37,14 @@ def check_route_kind(canary: Canary, provider: str) -> Iterator[Problem]:
             path = name.replace("analysis", canary.analysis_path) if name.startswith("analysis") else f"spec.{name}"
             remedy = f"Remove the field, or use routeKind: {HTTP_ROUTE}."
             yield _problem(path, f"the field beside routeKind: {service.route_kind}", f"none: {kind.reason}", remedy)
+    for path in () if kind.has_requests else (*canary.step_matches, *canary.step_mirrors):
+        remedy = f"Remove the field, or use routeKind: {HTTP_ROUTE}."
+        yield _problem(path, f"the field beside routeKind: {service.route_kind}", f"none: {kind.reason}", remedy)
     if kind.needs_hosts and not service.hosts:
         expected = f"the names that clients ask for: a {service.route_kind} chooses by them"
         yield _problem("spec.service.hosts", "nothing", expected, "Add the field.")
     if service.route_kind == GRPC_ROUTE:
-        for path, conditions in (
-            ("spec.service.match", service.match),
-            (f"{canary.analysis_path}.match", canary.analysis.match if canary.analysis else ()),
-        ):
+        for path, conditions in {"spec.service.match": service.match, **canary.matches}.items():
             for index, condition in enumerate(conditions):
                 yield from _check_grpc_condition(f"{path}[{index}]", condition)
 
@@ -65,10 +65,13 @@ def check_route_refs(canary: Canary, provider: str) -> Iterator[Problem]:
         "sessionAffinity": analysis.session_affinity,
         "mirror": analysis.mirror and not service.gateway_refs,
     }
-    for name in (name for name, value in given.items() if value):
+    paths = {f"{canary.analysis_path}.{name}": name for name, value in given.items() if value}
+    paths |= dict.fromkeys(canary.step_matches, "match")
+    paths |= dict.fromkeys(() if service.gateway_refs else canary.step_mirrors, "mirror")
+    for path, name in paths.items():
         expected = "none: the routes of service.routeRefs get weights only, for all their requests"
         remedy = "Remove the field, or routeRefs."
-        yield _problem(f"{canary.analysis_path}.{name}", f"{name} beside routeRefs", expected, remedy, _REFERENCES)
+        yield _problem(path, f"{name} beside routeRefs", expected, remedy, _REFERENCES)
     own = (service.route_kind or HTTP_ROUTE, service.name or canary.spec.target_ref.name)
     known = {own} if service.gateway_refs else set()
     for index, reference in enumerate(service.route_refs):

@@ -39,7 +39,7 @@ from canarycore.manifest._model import (
 
 ROLLOUT_RULES = (
     *("max-below-step", "overshoot", "step-fields", "short-hold", "short-deadline"),
-    *("no-bake", "late-check"),
+    *("no-bake", "late-check", "step-match", "step-mirror"),
     *("no-checks", "unit", "long-window", "short-window", "duplicate-name", "long-hook", "endless-hook", "bad-url"),
     *("placeholder-address", "no-ab-routing", "unrouted-match", "match-kind", "nginx-cookie", "nginx-headers"),
     *("merged-match", "header-case", "match-everything", "match-ignored", "no-mirror", "mirror-ignored"),
@@ -111,7 +111,14 @@ def _step(step: int | Step) -> AnalysisStep:
     if not isinstance(step, Step):
         return AnalysisStep(weight=step)
     hold = format_duration(step.hold) if step.hold else ""
-    return AnalysisStep(weight=step.weight, hold=hold, approval=step.approval, metrics=step.metrics)
+    return AnalysisStep(
+        weight=step.weight,
+        match=step.match,
+        mirror=step.mirror or None,
+        hold=hold,
+        approval=step.approval,
+        metrics=step.metrics,
+    )
 
 
 def _canary(rollout: Rollout) -> Canary:

@@ -15,9 +15,6 @@ from canarycore.manifest.routing import PROVIDER_CAPABILITIES, ProviderCapabilit
 from canarycore.text import nearest
 from canarycore.traffic import StringMatch
 
-SUPPORTED_MATCHES = ("headers", "query_params", "source_labels")
-"""Fields of a match entry that Flagger's Canary definition has."""
-
 
 def _providers_with(capability: str) -> str:
     """Return the providers that have a capability, for a remedy."""
@@ -25,15 +22,21 @@ def _providers_with(capability: str) -> str:
 
 
 def _headers(context: LintContext) -> Iterator[tuple[str, str, StringMatch]]:
-    for index, entry in enumerate(context.analysis.match):
-        for field, headers in (("headers", entry.headers), ("withoutHeaders", entry.without)):
-            for name, match in headers:
-                yield context.at(f"match[{index}].{field}"), name, match
+    for path, conditions in context.canary.matches.items():
+        for index, entry in enumerate(conditions):
+            for field, headers in (("headers", entry.headers), ("withoutHeaders", entry.without)):
+                for name, match in headers:
+                    yield f"{path}[{index}].{field}", name, match
 
 
 def _ab(context: LintContext) -> ProviderCapabilities | None:
     """Return the capabilities of an A/B test's provider, or None for other strategies and unknown providers."""
     return context.routing if context.strategy is Strategy.AB else None
+
+
+def _matching(context: LintContext) -> ProviderCapabilities | None:
+    """Return the capabilities of a provider that sends matching requests to the canary; None where none does so."""
+    return context.routing if context.strategy is Strategy.AB or context.ladder.has_matches else None
 
 
 def _unknown_provider(context: LintContext) -> Iterator[Finding]:
@@ -61,7 +64,7 @@ def _unrouted_match(context: LintContext) -> Iterator[Finding]:
 
 
 def _no_kind(context: LintContext) -> Iterator[Finding]:
-    routing = _ab(context)
+    routing = _matching(context)
     if not routing or not routing.matches:
         return
     for path, name, match in _headers(context):
@@ -71,26 +74,27 @@ def _no_kind(context: LintContext) -> Iterator[Finding]:
 
 
 def _cookie_on_nginx(context: LintContext) -> Iterator[Finding]:
-    for path, name, match in _headers(context) if context.provider == "nginx" and _ab(context) else ():
+    for path, name, match in _headers(context) if context.provider == "nginx" and _matching(context) else ():
         if name == "cookie" and match.kind != "exact":
             yield Finding(join(path, name), f"a cookie by {match.kind}")
 
 
 def _headers_on_nginx(context: LintContext) -> Iterator[Finding]:
-    names = [name for _, name, _ in _headers(context) if name != "cookie"]
-    if context.provider == "nginx" and _ab(context) and len(names) > 1:
-        yield Finding(context.at("match"), f"{len(names)} headers")
+    for path in context.canary.matches if context.provider == "nginx" and _matching(context) else ():
+        names = [name for place, name, _ in _headers(context) if name != "cookie" and place.startswith(f"{path}[")]
+        if len(names) > 1:
+            yield Finding(path, f"{len(names)} headers")
 
 
 def _merged(context: LintContext) -> Iterator[Finding]:
-    routing = _ab(context)
-    if routing and routing.matches and not routing.alternatives and len(context.analysis.match) > 1:
-        arguments = {"provider": context.provider}
-        yield Finding(context.at("match"), f"{len(context.analysis.match)} match entries", arguments)
+    routing = _matching(context)
+    for path, conditions in context.canary.matches.items():
+        if routing and routing.matches and not routing.alternatives and len(conditions) > 1:
+            yield Finding(path, f"{len(conditions)} match entries", {"provider": context.provider})
 
 
 def _upper_case(context: LintContext) -> Iterator[Finding]:
-    routing = _ab(context)
+    routing = _matching(context)
     for path, name, _ in _headers(context) if routing and routing.lower_case else ():
         if name != name.lower():
             arguments = {"provider": context.provider, "lower": name.lower()}
@@ -99,10 +103,7 @@ def _upper_case(context: LintContext) -> Iterator[Finding]:
 
 def _matches_all(context: LintContext) -> Iterator[Finding]:
     for index, entry in enumerate(context.analysis.match):
-        if context.strategy is Strategy.AB and not any(
-            getattr(entry, name)
-            for name in (*SUPPORTED_MATCHES, "without", "uri", "method", "scheme", "authority", "source_namespace")
-        ):
+        if context.strategy is Strategy.AB and entry.is_empty:
             yield Finding(context.at(f"match[{index}]"), "an entry without a condition")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from canarycore._ladder import Strategy
+from canarycore.manifest._checks._step_requests import STEP_RULES
 from canarycore.manifest._duration import format_duration, parse_duration
 from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
 from canarycore.manifest._reader._fields import is_duration
@@ -16,6 +17,7 @@ from canarycore.manifest._resolve import (
     check_own_steps,
     check_rollback_window,
     check_steps,
+    check_steps_requests,
 )
 from canarycore.text import shorten
 
@@ -81,6 +83,17 @@ def _unknown_metric(context: LintContext) -> Iterator[Finding]:
 def _unknown_step(context: LintContext) -> Iterator[Finding]:
     for problem in check_rollback_window(context.canary, context.provider):
         yield Finding(problem.path, problem.found)
+
+
+def _step_requests(rule: str) -> Callable[[LintContext], Iterator[Finding]]:
+    """Return a check of requests that reach the canary beside the weight of a step."""
+
+    def check(context: LintContext) -> Iterator[Finding]:
+        for problem in check_steps_requests(context.canary, context.provider, context.around.installed):
+            if problem.rule == rule:
+                yield Finding(problem.path, problem.found, {"expected": problem.expected, "remedy": problem.remedy})
+
+    return check
 
 
 def _unrouted_steps(context: LintContext) -> Iterator[Finding]:
@@ -311,6 +324,7 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "a weight of the analysis: a return would skip all its steps",
         "Correct the weight, or remove it.",
     ),
+    *(LintRule(rule, "error", _step_requests(rule), "{expected}", "{remedy}") for rule in STEP_RULES),
     LintRule(
         "unrouted-steps",
         "warning",

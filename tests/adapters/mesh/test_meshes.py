@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from canarycore import CheckKind, Routes
 from canarycore.errors import Refused
 from canarycore.manifest import parse, resolve
+from canarycore.manifest.routing import PROVIDER_CAPABILITIES
 from canarycore_metrics.template import render
 from canarycore_runtime.mesh import PodSelectors, RenderContext
 from canarycore_runtime.registry import find_proxy_delay
@@ -22,6 +23,22 @@ SPLITTING = sorted((set(ENTRIES) - {"kubernetes", "replicas"}) | VARIANTS.keys()
 STICKY = ("gatewayapi:v1", "gatewayapi:v1beta1", "istio")
 MIRRORING = (*STICKY, "gatewayapi:v1 GRPCRoute")
 MATCHING = (*MIRRORING, "alb", "appmesh", "appmesh:v1beta2", "contour", "gloo", "nginx")
+BESIDE = (*MIRRORING, "contour", "gloo", "nginx")
+STEPS = {
+    "steps": [
+        {"weight": 0, "match": [{"headers": {"x-canary": {"exact": "insider"}}}]},
+        {"weight": 20, "match": [{"headers": {"x-canary": {"exact": "tester"}}}]},
+        {"weight": 50},
+    ]
+}
+MIRRORS = {
+    "steps": [
+        {"weight": 0, "mirror": 30},
+        {"weight": 20, "mirror": 5},
+        {"weight": 30, "mirror": 10, "match": [{"headers": {"x-canary": {"exact": "insider"}}}]},
+        {"weight": 50},
+    ]
+}
 AFFINITY = {"sessionAffinity": {"cookieName": "session"}}
 
 
@@ -88,6 +105,74 @@ def test_a_mesh_reads_the_weight_that_it_rendered(provider, weight):
 def test_a_mesh_reads_the_routes_of_matching_requests(provider, routes):
     context = render_context(provider, analysis=AB)
     assert mesh_of(provider).routes(context, objects_after(provider, context, routes)) == routes
+
+
+@pytest.mark.parametrize("provider", BESIDE)
+def test_a_mesh_reads_a_match_beside_each_weight(provider):
+    context = render_context(provider, analysis=STEPS)
+    way = [Routes(), Routes(matched=True), Routes(weight=20, matched=True), Routes(weight=50), Routes(weight=100)]
+    for places in range(1, len(way) + 1):
+        objects = objects_after(provider, context, *way[:places])
+        assert mesh_of(provider).routes(context, objects) == way[places - 1]
+
+
+@pytest.mark.parametrize("provider", BESIDE)
+def test_nothing_of_a_match_stays_after_its_step(provider):
+    context = render_context(provider, analysis=STEPS)
+    before = objects_after(provider, context, Routes(weight=50))
+    assert objects_after(provider, context, Routes(weight=20, matched=True), Routes(weight=50)) == before
+
+
+@pytest.mark.parametrize("provider", BESIDE)
+def test_a_step_that_the_owner_removed_sends_no_request_more_to_the_canary(provider):
+    """The weight alone stays: no condition is left, and without one all requests would match."""
+    context = render_context(provider, analysis=STEPS)
+    rendered = objects_after(provider, context, Routes(weight=30, matched=True))
+    assert rendered == objects_after(provider, context, Routes(weight=30))
+
+
+def test_the_table_of_capabilities_has_the_meshes_with_a_match_beside_a_weight():
+    assert {name.partition(" ")[0] for name in BESIDE} == {
+        name for name, can in PROVIDER_CAPABILITIES.items() if can.match_beside_weight
+    }
+
+
+@pytest.mark.parametrize("provider", MIRRORING)
+def test_a_mesh_reads_a_mirror_beside_each_weight(provider):
+    context = render_context(provider, analysis=MIRRORS)
+    mirrored = Routes(weight=20, mirrored=True)
+    way = [Routes(mirrored=True), mirrored, Routes(weight=30, mirrored=True, matched=True), Routes(weight=50)]
+    for places in range(1, len(way) + 1):
+        objects = objects_after(provider, context, *way[:places])
+        assert mesh_of(provider).routes(context, objects) == way[places - 1]
+
+
+@pytest.mark.parametrize("provider", MIRRORING)
+def test_a_mirror_beside_a_match_copies_the_other_requests(provider):
+    context = render_context(provider, analysis=MIRRORS)
+    objects = objects_after(provider, context, Routes(weight=30, mirrored=True, matched=True))
+    (route,) = [body for ref, body in objects.items() if ref.name == context.apex and ref.kind.kind != "Service"]
+    rules = route["spec"].get("http") or route["spec"]["rules"]
+    assert ["irror" in json.dumps(rule) for rule in rules] == [False, True]
+
+
+def test_a_step_has_a_percentage_of_its_own():
+    percentages = {}
+    for provider, path in (("istio", ("http", "mirrorPercentage")), ("gatewayapi:v1", ("rules", "filters"))):
+        context = render_context(provider, analysis=MIRRORS)
+        for routes in (Routes(mirrored=True), Routes(weight=20, mirrored=True)):
+            objects = objects_after(provider, context, routes)
+            (route,) = [body for body in objects.values() if path[0] in body["spec"]]
+            percentages.setdefault(provider, []).append(route["spec"][path[0]][0][path[1]])
+    assert percentages["istio"] == [{"value": 30}, {"value": 5}]
+    shares = [[each["requestMirror"]["percent"] for each in filters] for filters in percentages["gatewayapi:v1"]]
+    assert shares == [[30], [5]]
+
+
+def test_the_table_of_capabilities_has_the_meshes_with_a_mirror_beside_a_weight():
+    assert {name.partition(" ")[0] for name in MIRRORING} == {
+        name for name, can in PROVIDER_CAPABILITIES.items() if can.mirror_beside_weight
+    }
 
 
 @pytest.mark.parametrize("provider", sorted(set(MATCHING) - {"gloo", "nginx"}))

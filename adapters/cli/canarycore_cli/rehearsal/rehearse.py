@@ -303,11 +303,12 @@ def _version(label: str, option: str, faults: str, command: str) -> Version:
 
 def _traffic(rollout: Rollout, options: RehearsalOptions) -> TrafficPlan:
     plan = TrafficPlan(rate=options.rps, path=options.path, matching_path=options.path, seed=options.seed)
-    if rollout.ladder.strategy is not Strategy.AB or not rollout.match:
+    conditions = rollout.conditions
+    if not conditions or (rollout.ladder.strategy is not Strategy.AB and not rollout.ladder.has_matches):
         return plan
     try:
         percent = 100 * parse_fraction(options.match_share)
-        path, headers = example(rollout.match[0])
+        path, headers = example(conditions[0])
     except NoExample as error:
         raise BadInput(str(error)) from None
     except ValueError:
@@ -317,7 +318,7 @@ def _traffic(rollout: Rollout, options: RehearsalOptions) -> TrafficPlan:
         path=options.path,
         share=percent,
         matching=headers,
-        matching_path=path if rollout.match[0].uri else options.path,
+        matching_path=path if conditions[0].uri else options.path,
         seed=options.seed,
     )
 

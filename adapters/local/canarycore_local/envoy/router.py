@@ -6,7 +6,7 @@ Envoy takes the first route that matches. From the top:
     sticky-canary    the session cookie of this rollout          -> canary
     sticky-primary   the primary's session cookie, if one is set -> primary
     expired          the cookie of an ended rollout              -> by weight, and the answer expires the cookie
-    match-0, ...     the rollout's match conditions              -> canary
+    match-0, ...     the conditions of the rollout or its step   -> canary
     default          all requests                                -> by weight, with copies to the canary while mirrored
 
 Every answer names its responder: `x-canary-version` is `primary` or `canary`, `x-canary-revision` the revision.
@@ -77,7 +77,8 @@ def _write(rollout: Rollout, routes: Routes) -> list[Json]:
         result.append(_with_cookie(expired_route, routes.expired))
     if routes.matched:
         result += [
-            _named(f"match-{number}", _match(match), _split(_TO_CANARY)) for number, match in enumerate(rollout.match)
+            _named(f"match-{number}", _match(match), _split(_TO_CANARY))
+            for number, match in enumerate(rollout.match_on(routes))
         ]
     return [*result, _default(rollout, routes)]
 
@@ -107,7 +108,7 @@ def _default(rollout: Rollout, routes: Routes) -> Json:
             )
     action = _split(routes.weight, issued)
     if routes.mirrored:
-        fraction = {"default_value": {"numerator": rollout.mirror_weight, "denominator": "HUNDRED"}}
+        fraction = {"default_value": {"numerator": rollout.mirror_on(routes), "denominator": "HUNDRED"}}
         action["request_mirror_policies"] = [{"cluster": EnvoySide.CANARY.value, "runtime_fraction": fraction}]
     return _with_cookie(_named("default", _ANY, action), routes.cookie)
 

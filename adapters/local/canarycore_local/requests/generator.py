@@ -51,7 +51,7 @@ class TrafficPlan:
     """The headers of all requests."""
 
     share: float = field(default=0.0, validator=[ge(0), le(100)])
-    """Percent of requests that match an A/B test's conditions."""
+    """Percent of requests that match the conditions of an A/B test or a step."""
 
     matching: Mapping[str, str] = {}
     """The additional headers of matching requests."""

@@ -22,7 +22,7 @@ AFFINITY = Affinity(cookie_name="flagger", max_age=60, path="/", http_only=True,
 class Bench:
     """The contract's data plane."""
 
-    can = frozenset({"mirrored", "matched"})
+    can = frozenset({"mirrored", "matched", "matched beside a weight"})
 
     def __init__(self, plane):
         self.plane, self.adapter = plane, plane.router

@@ -97,7 +97,7 @@ class TestSimulatedWorkloadWithAutoscaler(WorkloadContract):
 
 
 class RouterBench(Clusters):
-    can = frozenset({"mirrored", "matched"})
+    can = frozenset({"mirrored", "matched", "matched beside a weight"})
 
     def __init__(self) -> None:
         super().__init__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from canarycore import Check, CheckKind, Hook, HookType, Ladder, Phase, Rollout, Strategy, TargetRef
+from canarycore import Check, CheckKind, Hook, HookType, Ladder, Phase, Rollout, Step, Strategy, TargetRef
 from canarycore.notices import Notice, NoticeKind
 from canarycore.traffic import Match, StringMatch
 
@@ -36,6 +36,13 @@ def by_header(name: str = "podinfo") -> Rollout:
         ladder=Ladder(strategy=Strategy.AB, iterations=3),
         match=(Match(headers=(("x-canary", StringMatch(kind="exact", value="insider")),)),),
     )
+
+
+def by_header_and_weight(name: str = "podinfo") -> Rollout:
+    """Return a rollout by steps with a header beside their weight: at 0 and 20 percent."""
+    match = by_header().match
+    ladder = Ladder(steps=(Step(weight=0, match=match), Step(weight=20, match=match), 50))
+    return Rollout(name=name, target=TargetRef(name=name), ladder=ladder)
 
 
 def success_rate() -> Check:

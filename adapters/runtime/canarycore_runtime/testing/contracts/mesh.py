@@ -60,6 +60,24 @@ class MeshContract:
         objects = _rendered(bench, context, Routes(mirrored=True))
         assert bench.mesh.routes(context, objects) == Routes(mirrored=True)
 
+    async def test_a_match_beside_a_weight_that_was_rendered_is_read(self, bench: MeshBench) -> None:
+        if not _capabilities(bench).match_beside_weight:
+            pytest.skip("the mesh declares no match beside a weight")
+        match = [{"headers": {"x-canary": {"exact": "insider"}}}]
+        steps = [{"weight": 0, "match": match}, {"weight": 20, "match": match}, {"weight": 50}]
+        context = _context(bench, {"steps": steps})
+        for routes in (Routes(matched=True), Routes(weight=20, matched=True), Routes(weight=50), Routes()):
+            objects = _rendered(bench, context, routes)
+            assert bench.mesh.routes(context, objects) == routes
+
+    async def test_a_mirror_beside_a_weight_that_was_rendered_is_read(self, bench: MeshBench) -> None:
+        if not _capabilities(bench).mirror_beside_weight:
+            pytest.skip("the mesh declares no mirror beside a weight")
+        context = _context(bench, {"steps": [{"weight": 0, "mirror": 30}, {"weight": 20, "mirror": 5}, {"weight": 50}]})
+        for routes in (Routes(mirrored=True), Routes(weight=20, mirrored=True), Routes(weight=50), Routes()):
+            objects = _rendered(bench, context, routes)
+            assert bench.mesh.routes(context, objects) == routes
+
     async def test_the_way_back_is_complete(self, bench: MeshBench) -> None:
         context = _context(bench)
         objects = _written(bench, context, Routes(), _rendered(bench, context, Routes(weight=50)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from canarycore import Routes
-from canarycore_runtime.testing.contracts._samples import by_header, rollout
+from canarycore_runtime.testing.contracts._samples import by_header, by_header_and_weight, rollout
 
 if TYPE_CHECKING:
     from canarycore import Rollout
@@ -20,6 +20,8 @@ ROUTES = {
     "canary only": Routes(weight=100),
     "mirrored": Routes(mirrored=True),
     "matched": Routes(matched=True),
+    "matched alone by a step": Routes(matched=True),
+    "matched beside a weight": Routes(weight=20, matched=True),
 }
 
 
@@ -29,7 +31,7 @@ class RouterBench(Protocol):
     adapter: Router
 
     can: frozenset[str]
-    """The supported routes beside weights: "mirrored", "matched" or both."""
+    """The supported routes beside weights: "mirrored", "matched", "matched beside a weight"."""
 
     async def written(self) -> tuple[int, int]:
         """Return the weights of primary and canary (percent) in the routing objects of default/podinfo."""
@@ -110,6 +112,22 @@ class RouterContract:
 
 def _routes_for(bench: RouterBench, name: str) -> tuple[Routes, Rollout]:
     """Return the routes of a name, with a rollout that uses them. Skip routes that the data plane does not support."""
-    if name in ("mirrored", "matched") and name not in bench.can:
+    if _NEEDS.get(name, "") not in {"", *bench.can}:
         pytest.skip(f"this data plane does not support {name} routes")
-    return ROUTES[name], by_header() if name == "matched" else rollout()
+    return ROUTES[name], _ROLLOUTS.get(name, rollout)()
+
+
+_NEEDS = {
+    "mirrored": "mirrored",
+    "matched": "matched",
+    "matched alone by a step": "matched beside a weight",
+    "matched beside a weight": "matched beside a weight",
+}
+"""The support that routes need, by their name."""
+
+_ROLLOUTS = {
+    "matched": by_header,
+    "matched alone by a step": by_header_and_weight,
+    "matched beside a weight": by_header_and_weight,
+}
+"""The rollouts of routes by conditions."""

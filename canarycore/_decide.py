@@ -27,6 +27,7 @@ from canarycore._analysis import analyse, roll_back_checks
 from canarycore._commands import COMMANDS
 from canarycore._decision import Decision, DecisionBuilder, Deliberation, Inputs, Inquiry, Outcome
 from canarycore._goal import converge, explain_unready, goal, is_in_step
+from canarycore._gradual_return import return_traffic
 from canarycore._ladder import INITIAL_RUNG
 from canarycore._observation import EPSILON, Observation, Workload
 from canarycore._revisions import record_promotion
@@ -252,6 +253,11 @@ def _idle(builder: DecisionBuilder) -> Decision | Deliberation:
     if target is not None and target.is_scaled_up:
         builder.emit_once(NoticeKind.SCALED_BY_HAND, str(target.desired))
     return builder.wait(Rule.IDLE, None)
+
+
+def _failed(builder: DecisionBuilder) -> Decision | Deliberation:
+    """Bring the traffic back first, if it goes back by steps; hooks and new revisions come after that."""
+    return return_traffic(builder) if builder.status.returning else _idle(builder)
 
 
 def _post_rollout(builder: DecisionBuilder) -> Deliberation:
@@ -602,7 +608,7 @@ _PHASES: dict[Phase, Callable[[DecisionBuilder], Decision | Deliberation]] = {
     Phase.PROMOTING: _promoting,
     Phase.FINALISING: _finalising,
     Phase.SUCCEEDED: _idle,
-    Phase.FAILED: _idle,
+    Phase.FAILED: _failed,
     Phase.TERMINATING: _terminating,
     Phase.TERMINATED: _terminated,
 }

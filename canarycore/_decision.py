@@ -261,8 +261,9 @@ class DecisionBuilder:
     def enter(self, rule: Rule, phase: Phase, reason: Reason = Reason.NONE, **changes: Any) -> Decision:
         """Return a decision with a changed status in another phase, in which no step holds."""
         now = self.observation.now
-        changes |= {"phase": phase, "reason": reason, "since": now, "analysed_at": now}
-        return self.change(rule, reached_at=None, approval=Approval.NONE, **changes)
+        changes |= {"phase": phase, "reason": reason, "since": now, "analysed_at": now, "reached_at": None}
+        changes.setdefault("returning", False)
+        return self.change(rule, approval=Approval.NONE, **changes)
 
     # results ----------------------------------------------------------------------------------------------------
 

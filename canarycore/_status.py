@@ -79,6 +79,9 @@ class Status:
     """Until when the canary keeps running without traffic, in seconds."""
     paused: bool = field(default=False, validator=FLAG)
     """Whether a command paused the rollout."""
+    returning: bool = field(default=False, validator=FLAG)
+    """Whether traffic goes back to the primary by steps after a rollback (`Rollout.gradual_return`): `reason` says why,
+    and `rung` how much the canary still has."""
     handled: str = field(default="", validator=FREE_TEXT)
     """The id of the last command that the rollout carried out or refused."""
     refusal: str = field(default="", eq=False, validator=FREE_TEXT)
@@ -110,10 +113,11 @@ class Status:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The reasons beside its checks why the rollout stays: `paused` or `frozen`, `waiting for approval`."""
+        """The reasons beside its phase: `paused` or `frozen`, `waiting for approval`, `returning`."""
         return (
             *(("frozen" if self.is_frozen else "paused",) if self.paused else ()),
             *(("waiting for approval",) if self.approval is Approval.ASKED else ()),
+            *(("returning",) if self.returning else ()),
         )
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from canarycore._decision import Decision, DecisionBuilder
+from canarycore._gradual_return import begin_return
 from canarycore._ladder import INITIAL_RUNG, Rung
 from canarycore._revisions import is_return, next_rung, record_rejection
 from canarycore._spec import HookType, OnFailure, Rollout
@@ -71,7 +72,10 @@ def withdraw(builder: DecisionBuilder) -> Decision:
 
 
 def fail(builder: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -> Decision:
-    """Roll back. The rollback is durable with this status, and its effects follow from it."""
+    """Roll back, at once or by the first step of a gradual return.
+
+    The rollback is durable with this status, and its effects follow from it.
+    """
     builder.emit(NoticeKind.FAILED)
     reset: dict[str, Any] = (
         reset_analysis(builder)
@@ -82,7 +86,7 @@ def fail(builder: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -
         rule,
         Phase.FAILED,
         reason,
-        **{**reset, **changes},
+        **{**reset, **begin_return(builder), **changes},
         **record_rejection(builder.status, reset.get("applied", builder.status.applied)),
         paused=False,
         drain_until=drain_end(builder),

@@ -102,6 +102,7 @@ _TEXTS = {
     "I10": "in the end all notices are published",
     "I12": "in the end the canary is down",
     "I14": "no revision is lost",
+    "I18": "a gradual return ends",
     "I16": "in the end no former routes are left",
 }
 
@@ -135,6 +136,8 @@ def _check_soundness(node: Node, excuse: Excuse) -> tuple[str, str] | None:
         is_for_a_human = state.rollout.suspend or rule is Rule.UNAPPROVED or status.is_frozen
         waits = excuse & Excuse.WAIT or is_for_a_human
         return None if waits else ("I8", f"it waits for ever in {status.phase.value}: {rule.value}")
+    if status.returning:
+        return "I18", f"{status.rung.percent:g}% of the requests never go back to the primary, by {rule}"
     if status.phase not in IDLE or not status.is_settled:
         return "I8", f"it rests in {status.phase.value}, pending {status.pending}, by {rule}"
     view = observe(state)

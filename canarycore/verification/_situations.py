@@ -12,7 +12,17 @@ from attrs import evolve, field, frozen
 from canarycore._ladder import Ladder, Step, Strategy
 from canarycore._limits import CheckLimits
 from canarycore._observation import CommandKind, Routes
-from canarycore._spec import Check, CheckKind, Hook, HookType, OnFailure, RollbackWindow, Rollout, TargetRef
+from canarycore._spec import (
+    Check,
+    CheckKind,
+    GradualReturn,
+    Hook,
+    HookType,
+    OnFailure,
+    RollbackWindow,
+    Rollout,
+    TargetRef,
+)
 from canarycore.simulation.actions import (
     AttachPods,
     ClaimRoute,
@@ -178,6 +188,9 @@ STRATEGIES: dict[str, Rollout] = {
     ),
     "canary that bakes": evolve(_POLICY, ladder=Ladder(steps=(50,), bake=15.0)),
     "canary that freezes": evolve(_POLICY, on_failure=OnFailure.FREEZE),
+    "canary that returns by steps": evolve(
+        _POLICY, ladder=Ladder(steps=(40, 80)), gradual_return=GradualReturn(step=30, interval=5.0, deadline=25.0)
+    ),
     "canary with limits": evolve(_POLICY, checks=(evolve(_CHECK, limits=_LIMITS),)),
     "canary with a rollback window": evolve(_POLICY, rollback_window=RollbackWindow(revisions=2, steps=(60,))),
     "canary after a mirror": evolve(_POLICY, ladder=Ladder(steps=(50,), mirror=True)),

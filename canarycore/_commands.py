@@ -13,7 +13,7 @@ from canarycore._ladder import Strategy
 from canarycore._observation import Command, CommandKind
 from canarycore._transitions import can_restore_primary, climb, fail, promote, start
 from canarycore.notices import NoticeKind
-from canarycore.phases import ACTIVE, BEFORE_PROMOTION, PROMOTED, UNDER_WAY, Approval, Phase, Reason, Rule
+from canarycore.phases import ACTIVE, BEFORE_PROMOTION, PROMOTED, UNDER_WAY, Approval, CutShort, Phase, Reason, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ def _command_abort(builder: DecisionBuilder, command: Command) -> Decision | Non
     if status.phase is Phase.INITIALIZING:
         return None  # there is no promoted revision to go back to yet: handle the command once there is
     if status.returning:
-        return cut_short(builder, f"the command {command.id} ends it", handled=command.id)
+        return cut_short(builder, CutShort.COMMAND, handled=command.id)
     waits_to_start = status.phase in PROMOTED and target is not None and target.revision != status.applied
     if status.phase not in UNDER_WAY and not waits_to_start:
         return _refuse(builder, command, f"no rollout is under way in phase {status.phase.value}")

@@ -21,7 +21,7 @@ from canarycore._status import Status
 from canarycore._verdicts import Judgement
 from canarycore.effects import Plan
 from canarycore.notices import Notice, NoticeKind, format_notice
-from canarycore.phases import FINISHED, Approval, Phase, Reason, Rule
+from canarycore.phases import FINISHED, Approval, CutShort, Phase, Reason, Rule
 from canarycore.questions import Answer, Ask, HookAnswer, HookQuestion, Question
 from canarycore.results import summarise_analysis, summarise_end
 
@@ -263,7 +263,7 @@ class DecisionBuilder:
         now = self.observation.now
         changes |= {"phase": phase, "reason": reason, "since": now, "analysed_at": now, "reached_at": None}
         changes.setdefault("returning", False)
-        return self.change(rule, approval=Approval.NONE, **changes)
+        return self.change(rule, approval=Approval.NONE, cut_short=CutShort.NONE, **changes)
 
     # results ----------------------------------------------------------------------------------------------------
 

@@ -140,6 +140,7 @@ def _returning(rollout: Rollout, status: Status) -> Goal:
         primary=status.promoted,
         replacement=status.promoted,
         canary_revision=status.applied,
+        is_rejecting=True,
         needs_sound_primary=True,
         allows_failover=rollout.ladder.routed,
         ready_percent=0,
@@ -289,7 +290,8 @@ def _change_primary(goal: Goal, observation: Observation) -> tuple[bool, Effect 
         ) else None
     if goal.is_promoting:
         return False, Promote(goal.primary) if _carries(observation.target, goal.primary) else None
-    if goal.primary in observation.restorable and observation.primary.revision != goal.canary_revision:
+    is_under_test = observation.primary.revision == goal.canary_revision and not goal.is_rejecting
+    if goal.primary in observation.restorable and not is_under_test:
         return False, RestorePrimary(goal.primary)
     return True, None
 

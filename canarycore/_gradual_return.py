@@ -16,8 +16,8 @@ from canarycore._decision import Decision, DecisionBuilder
 from canarycore._goal import converge, goal
 from canarycore._ladder import INITIAL_RUNG, Rung
 from canarycore.notices import NoticeKind
-from canarycore.phases import BEFORE_ANALYSIS, Rule
-from canarycore.text import format_timespan, format_weight
+from canarycore.phases import BEFORE_ANALYSIS, CutShort, Rule
+from canarycore.text import format_weight
 
 if TYPE_CHECKING:
     from canarycore._observation import Observation
@@ -29,7 +29,7 @@ def begin_return(builder: DecisionBuilder) -> dict[str, Any]:
     """Return the changes of a status that rolls back: the first step of a gradual return, or all traffic at once."""
     rollout, status = builder.rollout, builder.status
     policy = rollout.gradual_return
-    if policy is None or status.phase in BEFORE_ANALYSIS or _explain_loss(builder):
+    if policy is None or status.phase in BEFORE_ANALYSIS or _explain_loss(builder) is not CutShort.NONE:
         return {}
     rung = _step_down(rollout, policy, _traffic(status, builder.observation))
     if rung.is_initial:
@@ -43,11 +43,11 @@ def return_traffic(builder: DecisionBuilder) -> Decision:
     rollout, status, observation = builder.rollout, builder.status, builder.observation
     policy = rollout.gradual_return
     if policy is None:
-        return cut_short(builder, "the policy has no steps any more")
+        return cut_short(builder, CutShort.POLICY)
     end, why = (status.since or 0.0) + rollout.longest_return, _explain_loss(builder)
-    if not why and observation.has_reached(end):
-        why = f"its deadline of {format_timespan(rollout.longest_return)} has passed"
-    if why:
+    if why is CutShort.NONE and observation.has_reached(end):
+        why = CutShort.DEADLINE
+    if why is not CutShort.NONE:
         return cut_short(builder, why)
     actual = _traffic(status, observation)
     if actual.permille < status.rung.permille:
@@ -63,14 +63,14 @@ def return_traffic(builder: DecisionBuilder) -> Decision:
     return _step(builder, _step_down(rollout, policy, status.rung))
 
 
-def cut_short(builder: DecisionBuilder, why: str, **changes: Any) -> Decision:
+def cut_short(builder: DecisionBuilder, why: CutShort, **changes: Any) -> Decision:
     """End a gradual return before its last step: all traffic goes back at once, and an alert says why."""
-    builder.emit(NoticeKind.RETURN_CUT_SHORT, why)
-    builder.emit(NoticeKind.RETURN_CUT_SHORT_ALERT, why)
-    return builder.change(Rule.CUT_SHORT, **end_return(builder), **changes)
+    builder.emit(NoticeKind.RETURN_CUT_SHORT, why.value)
+    builder.emit(NoticeKind.RETURN_CUT_SHORT_ALERT, why.value)
+    return builder.change(Rule.CUT_SHORT, **_end(builder), cut_short=why, **changes)
 
 
-def end_return(builder: DecisionBuilder) -> dict[str, Any]:
+def _end(builder: DecisionBuilder) -> dict[str, Any]:
     """Return the changes of a status whose traffic is all back on the primary; the canary drains from now on."""
     drained = builder.observation.now + builder.rollout.drain
     return {
@@ -81,12 +81,12 @@ def end_return(builder: DecisionBuilder) -> dict[str, Any]:
     }
 
 
-def _explain_loss(builder: DecisionBuilder) -> str:
-    """Return why the canary can serve no longer while the traffic returns, or empty."""
+def _explain_loss(builder: DecisionBuilder) -> CutShort:
+    """Return why the canary can no longer serve while the traffic returns."""
     target = builder.observation.target
     if target is None or not target.has_capacity:
-        return "the canary has no ready pods"
-    return "the target has another revision" if target.revision != builder.status.applied else ""
+        return CutShort.UNREADY
+    return CutShort.REVISION if target.revision != builder.status.applied else CutShort.NONE
 
 
 def _traffic(status: Status, observation: Observation) -> Rung:
@@ -110,7 +110,7 @@ def _step(builder: DecisionBuilder, rung: Rung) -> Decision:
     """Change to a lower rung; the return ends with the initial one."""
     _report_step(builder, rung)
     if rung.is_initial:
-        return builder.change(Rule.STEPPED_DOWN, **end_return(builder))
+        return builder.change(Rule.STEPPED_DOWN, **_end(builder))
     now, policy = builder.observation.now, builder.rollout.gradual_return
     wake = None if policy is None else now + policy.interval
     return builder.change(Rule.STEPPED_DOWN, wake, rung=rung, analysed_at=now)

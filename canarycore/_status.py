@@ -27,7 +27,7 @@ from canarycore._ladder import INITIAL_RUNG, Rung
 from canarycore._limits import CheckTally
 from canarycore.bounds import REVISIONS, STORED_ITEMS
 from canarycore.notices import Notice
-from canarycore.phases import ACTIVE, Approval, Pending, Phase, Reason
+from canarycore.phases import ACTIVE, Approval, CutShort, Pending, Phase, Reason
 
 if TYPE_CHECKING:
     from canarycore.results import AnalysisResult, RolloutEnd
@@ -82,6 +82,8 @@ class Status:
     returning: bool = field(default=False, validator=FLAG)
     """Whether traffic goes back to the primary by steps after a rollback (`Rollout.gradual_return`): `reason` says why,
     and `rung` how much the canary still has."""
+    cut_short: CutShort = field(default=CutShort.NONE, validator=instance(CutShort))
+    """Why that return ended before its last step."""
     handled: str = field(default="", validator=FREE_TEXT)
     """The id of the last command that the rollout carried out or refused."""
     refusal: str = field(default="", eq=False, validator=FREE_TEXT)

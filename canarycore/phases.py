@@ -85,6 +85,17 @@ class Approval(TextEnum):
     GIVEN = "given"
 
 
+class CutShort(TextEnum):
+    """Why a gradual return ended before its last step. The value is its text in a notice."""
+
+    NONE = ""
+    DEADLINE = "its deadline has passed"
+    UNREADY = "the canary has no ready pods"
+    REVISION = "the target has another revision"
+    POLICY = "the policy has no steps any more"
+    COMMAND = "the command abort ends it"
+
+
 class Reason(TextEnum):
     """The reason for the phase. The status carries it along for the texts at the end of a rollout."""
 

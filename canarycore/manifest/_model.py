@@ -256,6 +256,15 @@ class AnalysisRollbackWindow:
 
 
 @frozen(kw_only=True)
+class AnalysisRollback:
+    """The way back after a rollback: percent and time of a step, and the time after which all goes back at once."""
+
+    step_weight: int | None = wire(integer(1, 100), required=True)
+    interval: str = wire(duration(zero=False, longest=bounds.WAIT))
+    deadline: str = wire(duration(zero=False, longest=bounds.WAIT))
+
+
+@frozen(kw_only=True)
 class Analysis:
     """The analysis section. Weights and ready thresholds are percent."""
 
@@ -285,13 +294,14 @@ class Analysis:
     inconclusive: int | None = wire(COUNT)
     on_failure: str = wire(one_of(*(choice.value for choice in OnFailure)))
     rollback_window: AnalysisRollbackWindow | None = wire(object_of(AnalysisRollbackWindow))
+    rollback: AnalysisRollback | None = wire(object_of(AnalysisRollback))
     replace_down_primary: bool = wire(BOOLEAN)
     drain: str = wire(duration(zero=True, longest=bounds.WAIT))
 
 
 OWN_FIELDS = (
     *("steps", "bake", "noData", "minSamples", "inconclusive", "onFailure", "rollbackWindow"),
-    *("replaceDownPrimary", "drain"),
+    *("rollback", "replaceDownPrimary", "drain"),
 )
 """The fields of an analysis that Flagger does not have."""
 

@@ -20,6 +20,7 @@ from canarycore._spec import (
     DRAIN,
     Check,
     CheckKind,
+    GradualReturn,
     Hook,
     HookType,
     NoData,
@@ -118,6 +119,7 @@ def resolve(
         min_samples=analysis.min_samples or 0,
         inconclusive_limit=analysis.inconclusive or 0,
         rollback_window=_rollback_window(analysis.rollback_window),
+        gradual_return=gradual_return(analysis),
         on_failure=OnFailure(analysis.on_failure or OnFailure.ROLLBACK.value),
         replace_down_primary=analysis.replace_down_primary,
         progress_deadline=float(PROGRESS_DEADLINE if deadline is None else deadline),
@@ -292,6 +294,18 @@ def _holds_all_traffic(analysis: Analysis) -> bool:
 
 def _rollback_window(window: AnalysisRollbackWindow | None) -> RollbackWindow | None:
     return None if window is None else RollbackWindow(revisions=window.revisions or 1, steps=window.steps)
+
+
+def gradual_return(analysis: Analysis) -> GradualReturn | None:
+    """Return the steps of the way back after a rollback; by default one for each interval of the analysis."""
+    policy = analysis.rollback
+    if policy is None:
+        return None
+    return GradualReturn(
+        step=policy.step_weight or TOTAL_WEIGHT,
+        interval=parse_duration(policy.interval) if policy.interval else interval_seconds(analysis),
+        deadline=parse_duration(policy.deadline) if policy.deadline else None,
+    )
 
 
 def _step(step: AnalysisStep) -> int | Step:

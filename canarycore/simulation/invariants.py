@@ -465,6 +465,8 @@ def a_gradual_return_goes_down_by_its_steps(context: WriteContext, history: Sequ
         return None
     if after.rung.permille > before.rung.permille:
         return f"the canary got traffic back: {before.rung} became {after.rung}"
+    if context.decision.explanation.rule is Rule.STEPPED_DOWN and after.returning and after.rung == before.rung:
+        return f"a step left the canary at {after.rung}"
     kinds, target = {notice.kind for notice in context.decision.notices}, context.observation.target
     if policy is None or NoticeKind.RETURN_CUT_SHORT_ALERT in kinds:
         return None
@@ -706,6 +708,7 @@ def fingerprint(state: State) -> tuple[object, ...]:
         status.rejected,
         status.paused,
         status.returning,
+        status.cut_short,
         status.handled,
         status.pending,
         _timeless(view.target),

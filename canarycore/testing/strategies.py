@@ -25,10 +25,21 @@ from canarycore._fields import describe_value
 from canarycore._ladder import INITIAL_RUNG, Ladder, Rung, Step, Strategy
 from canarycore._limits import PLAIN, CheckLimits, CheckTally
 from canarycore._observation import Command, CommandKind, Observation, Routes, Workload
-from canarycore._spec import Check, CheckKind, Hook, HookType, NoData, OnFailure, RollbackWindow, Rollout, TargetRef
+from canarycore._spec import (
+    Check,
+    CheckKind,
+    GradualReturn,
+    Hook,
+    HookType,
+    NoData,
+    OnFailure,
+    RollbackWindow,
+    Rollout,
+    TargetRef,
+)
 from canarycore._status import Status
 from canarycore.notices import NoticeKind
-from canarycore.phases import FINISHED, Approval, Pending, Phase, Reason
+from canarycore.phases import FINISHED, Approval, CutShort, Pending, Phase, Reason
 from canarycore.policy import Behaviour, Scenario
 from canarycore.questions import (
     Answer,
@@ -227,6 +238,13 @@ _FIELDS: dict[str, SearchStrategy[Any]] = {
     "on_failure": st.sampled_from(OnFailure),
     "rollback_window": st.none()
     | st.builds(RollbackWindow, revisions=st.integers(1, 2), steps=st.sampled_from([(), (20,), (20, 60)])),
+    "gradual_return": st.none()
+    | st.builds(
+        GradualReturn,
+        step=st.sampled_from([10, 30, 100]),
+        interval=st.sampled_from([5.0, 30.0]),
+        deadline=st.sampled_from([None, 20.0, 120.0]),
+    ),
     "replace_down_primary": st.booleans(),
     "progress_deadline": st.sampled_from([20.0, 60.0, 600.0]),
     "primary_ready": st.sampled_from([100, 50]),
@@ -291,6 +309,8 @@ def statuses() -> SearchStrategy[Status]:
         drain_until=times,
         reached_at=st.none() | times,
         approval=st.sampled_from(Approval),
+        returning=st.booleans(),
+        cut_short=st.sampled_from(CutShort),
         paused=st.booleans(),
         handled=st.sampled_from(["", "c1", "c2"]),
         pending=st.sampled_from([(), (Pending.SETTLE,), (Pending.HOOKS, Pending.SETTLE)]),

@@ -189,7 +189,7 @@ STRATEGIES: dict[str, Rollout] = {
     "canary that bakes": evolve(_POLICY, ladder=Ladder(steps=(50,), bake=15.0)),
     "canary that freezes": evolve(_POLICY, on_failure=OnFailure.FREEZE),
     "canary that returns by steps": evolve(
-        _POLICY, ladder=Ladder(steps=(40, 80)), gradual_return=GradualReturn(step=30, interval=5.0, deadline=25.0)
+        _POLICY, ladder=Ladder(steps=(40, 80)), gradual_return=GradualReturn(step=30, interval=5.0, deadline=125.0)
     ),
     "canary with limits": evolve(_POLICY, checks=(evolve(_CHECK, limits=_LIMITS),)),
     "canary with a rollback window": evolve(_POLICY, rollback_window=RollbackWindow(revisions=2, steps=(60,))),

@@ -118,6 +118,20 @@ CASES = [
         ],
     ),
     (
+        "return-ignored",
+        [canary(analysis=AB | {"rollback": {"stepWeight": 10}})],
+        [canary(analysis=BLUE_GREEN | {"rollback": {"stepWeight": 10}})],
+    ),
+    (
+        "short-return",
+        [canary(analysis={"rollback": {"stepWeight": 10, "interval": "1m", "deadline": "3m"}})],
+        [
+            canary(analysis={"rollback": {"stepWeight": 10, "interval": "1m", "deadline": "4m"}}),
+            canary(analysis={"rollback": {"stepWeight": 50, "deadline": "10s"}}),
+            canary(analysis={"rollback": {"stepWeight": 10}}),
+        ],
+    ),
+    (
         "unrouted-steps",
         [canary(analysis={"steps": STEPS}, provider="kubernetes")],
         [canary(analysis={"steps": STEPS}), canary(analysis=BLUE_GREEN, provider="kubernetes")],

@@ -10,6 +10,7 @@ from attrs import evolve
 from canarycore import (
     CheckLimits,
     CommandKind,
+    GradualReturn,
     HookType,
     Ladder,
     NoData,
@@ -48,6 +49,8 @@ HELD = evolve(GATED, no_data=NoData.HOLD, inconclusive_limit=2)
 FREEZES = evolve(GATED, on_failure=OnFailure.FREEZE)
 MEASURES = evolve(GATED, checks=tuple(evolve(check, limits=CheckLimits(count=3)) for check in GATED.checks))
 APPROVED = evolve(GATED, ladder=Ladder(steps=(Step(weight=20, approval=True), Step(weight=60, approval=True))))
+RETURNS = evolve(GATED, gradual_return=GradualReturn(step=30, interval=5.0))
+HURRIES = evolve(GATED, gradual_return=GradualReturn(step=1, interval=5.0, deadline=6.0))
 WINDOWED = evolve(GATED, rollback_window=RollbackWindow(revisions=1))
 ROLLBACK = evolve(GATED, hooks=(*GATED.hooks, hook(HookType.ROLLBACK)))
 
@@ -86,6 +89,8 @@ STORIES = [
     (Phase.WAITING_PROMOTION, (Edit(APPROVED),)),
     (Phase.WAITING_PROMOTION, (Edit(APPROVED), SendCommand(CommandKind.APPROVE))),
     (Phase.PROGRESSING, (Edit(APPROVED), SendCommand(CommandKind.APPROVE))),
+    (Phase.WAITING_PROMOTION, (Edit(RETURNS), SendCommand(CommandKind.ABORT))),
+    (Phase.WAITING_PROMOTION, (Edit(HURRIES), SendCommand(CommandKind.ABORT))),
     (Phase.WAITING_PROMOTION, (Edit(MEASURES),)),
     (Phase.PROGRESSING, (Edit(MEASURES),)),
     (Phase.PROGRESSING, (Edit(APPROVED),)),

@@ -63,6 +63,10 @@ def test_a_rejected_revision_that_comes_back_takes_every_step():
     assert verify(windowed, 0).violations == ()
 
 
+def test_a_gradual_return_ends_by_its_steps():
+    assert verify(SITUATIONS["plain"]("steps", STRATEGIES["canary that returns by steps"]), 0).violations == ()
+
+
 def test_a_trial_limits_the_iterations_of_a_policy():
     ladder = Ladder(strategy=Strategy.BLUE_GREEN, iterations=10**9)
     limited = trial(evolve(STRATEGIES["blue/green"], ladder=ladder))

@@ -6,6 +6,9 @@ traffic of `Status.rung`. Each step is a commit of its own before its effect. Th
 A return always ends. It is **cut short** (all traffic goes back at once, with an alert) where steps no longer help: the
 deadline has passed, the canary has no ready pods, the target has another revision, or the policy is gone. So traffic
 never waits for ever for capacity that waits for traffic.
+
+A return may follow the primary's capacity (`GradualReturn.follows_capacity`): each step waits until the load of a ready
+pod is at most that at the start of the rollout, when `Status.capacity` pods had all traffic.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from canarycore._decision import Decision, DecisionBuilder
 from canarycore._goal import converge, goal
 from canarycore._ladder import INITIAL_RUNG, Rung
+from canarycore._observation import MOST_PERMILLE
 from canarycore.notices import NoticeKind
 from canarycore.phases import BEFORE_ANALYSIS, CutShort, Rule
 from canarycore.text import format_weight
@@ -31,10 +35,12 @@ def begin_return(builder: DecisionBuilder) -> dict[str, Any]:
     policy = rollout.gradual_return
     if policy is None or status.phase in BEFORE_ANALYSIS or _explain_loss(builder) is not CutShort.NONE:
         return {}
-    rung = _step_down(rollout, policy, _traffic(status, builder.observation))
+    actual = _traffic(status, builder.observation)
+    rung = actual if explain_overload(builder, actual) else _step_down(rollout, policy, actual)
     if rung.is_initial:
         return {}
-    _report_step(builder, rung)
+    if rung != status.rung:
+        _report_step(builder, rung)
     return {"rung": rung, "returning": True}
 
 
@@ -60,7 +66,38 @@ def return_traffic(builder: DecisionBuilder) -> Decision:
     if not observation.has_reached(due):
         builder.detail = f"{status.rung.percent:g}% of the requests are still on the canary"
         return builder.wait(Rule.STEPPING_DOWN, min(due, end))
+    overload = explain_overload(builder, status.rung)
+    if overload:
+        return hold_traffic(builder, overload, end)
     return _step(builder, _step_down(rollout, policy, status.rung))
+
+
+def count_capacity(builder: DecisionBuilder) -> int:
+    """Return the pods of a primary that has all traffic, if a return follows them; else 0."""
+    policy, primary = builder.rollout.gradual_return, builder.observation.primary
+    if policy is None or not policy.follows_capacity or primary is None:
+        return 0
+    return max(primary.ready or primary.desired, 0)
+
+
+def explain_overload(builder: DecisionBuilder, rung: Rung) -> str:
+    """Return why the primary cannot take more than its present share of the requests, or empty.
+
+    Its ready pods have to bear the share before the next step, not after it. An autoscaler adds pods only for load, so
+    a primary that had to grow first would never grow.
+    """
+    policy, primary, capacity = builder.rollout.gradual_return, builder.observation.primary, builder.status.capacity
+    ready, share = 0 if primary is None else primary.ready, MOST_PERMILLE - rung.permille
+    if policy is None or not policy.follows_capacity or share * capacity <= ready * MOST_PERMILLE:
+        return ""
+    return f"{ready} ready pods of the primary have {share / 10:g}% of the requests, {capacity} had all before"
+
+
+def hold_traffic(builder: DecisionBuilder, overload: str, end: float) -> Decision:
+    """Wait for pods of the primary, at most until `end`."""
+    builder.detail = overload
+    builder.emit(NoticeKind.NO_CAPACITY, overload)
+    return builder.wait(Rule.SHORT_OF_CAPACITY, min(builder.next_poll, end))
 
 
 def cut_short(builder: DecisionBuilder, why: CutShort, **changes: Any) -> Decision:

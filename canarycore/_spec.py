@@ -120,6 +120,9 @@ class GradualReturn:
     """Seconds between two steps."""
     deadline: float | None = field(default=None, validator=optional(SECONDS_ABOVE_0))
     """Seconds after which all traffic goes back at once, with an alert; None for the rollout's progress deadline."""
+    follows_capacity: bool = field(default=False, validator=FLAG)
+    """Whether each step waits until the load of a ready pod of the primary is at most that at the rollout's start. So
+    it exceeds that by one step at most, and an autoscaler sees the load that lets the primary grow."""
 
 
 @frozen(kw_only=True)

@@ -82,6 +82,9 @@ class Status:
     returning: bool = field(default=False, validator=FLAG)
     """Whether traffic goes back to the primary by steps after a rollback (`Rollout.gradual_return`): `reason` says why,
     and `rung` how much the canary still has."""
+    capacity: int = field(default=0, validator=LONG_COUNT)
+    """The ready pods that the primary had for all traffic at the start of the rollout; 0 where no return follows its
+    capacity (`GradualReturn.follows_capacity`)."""
     cut_short: CutShort = field(default=CutShort.NONE, validator=instance(CutShort))
     """Why that return ended before its last step."""
     handled: str = field(default="", validator=FREE_TEXT)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from canarycore._decision import Decision, DecisionBuilder
-from canarycore._gradual_return import begin_return
+from canarycore._gradual_return import begin_return, count_capacity
 from canarycore._ladder import INITIAL_RUNG, Rung
 from canarycore._revisions import is_return, next_rung, record_rejection
 from canarycore._spec import HookType, OnFailure, Rollout
@@ -22,7 +22,8 @@ def start(builder: DecisionBuilder, rule: Rule, **changes: Any) -> Decision:
     builder.emit(NoticeKind.NEW_REVISION)
     builder.emit(NoticeKind.NEW_REVISION_ALERT)
     _report_return(builder)
-    return builder.enter(rule, Phase.PROGRESSING, **reset_analysis(builder), pending=(), **changes)
+    changes |= {**reset_analysis(builder), "capacity": count_capacity(builder)}
+    return builder.enter(rule, Phase.PROGRESSING, pending=(), **changes)
 
 
 def restart(builder: DecisionBuilder) -> Decision:

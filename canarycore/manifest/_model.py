@@ -255,12 +255,20 @@ class AnalysisRollbackWindow:
     steps: tuple[int, ...] = wire(rising(integer(1, 100), bounds.WEIGHTS))
 
 
+FOLLOW_CAPACITY = "capacity"
+"""The value of `rollback.follow`: each step waits for ready pods of the primary."""
+
+
 @frozen(kw_only=True)
 class AnalysisRollback:
-    """The way back after a rollback: percent and time of a step, and the time after which all goes back at once."""
+    """The way back after a rollback: percent and time of a step, and the time after which all goes back at once.
+
+    `follow` is what each step waits for.
+    """
 
     step_weight: int | None = wire(integer(1, 100), required=True)
     interval: str = wire(duration(zero=False, longest=bounds.WAIT))
+    follow: str = wire(one_of(FOLLOW_CAPACITY))
     deadline: str = wire(duration(zero=False, longest=bounds.WAIT))
 
 

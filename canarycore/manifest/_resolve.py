@@ -35,6 +35,7 @@ from canarycore.manifest._checks._pods import check_pods
 from canarycore.manifest._checks._routes import check_route_kind, check_route_refs
 from canarycore.manifest._duration import parse_duration
 from canarycore.manifest._model import (
+    FOLLOW_CAPACITY,
     SHORTEST_TIMEOUT,
     Analysis,
     AnalysisRollbackWindow,
@@ -305,6 +306,7 @@ def gradual_return(analysis: Analysis) -> GradualReturn | None:
         step=policy.step_weight or TOTAL_WEIGHT,
         interval=parse_duration(policy.interval) if policy.interval else interval_seconds(analysis),
         deadline=parse_duration(policy.deadline) if policy.deadline else None,
+        follows_capacity=policy.follow == FOLLOW_CAPACITY,
     )
 
 

@@ -475,6 +475,10 @@ def a_gradual_return_goes_down_by_its_steps(context: WriteContext, history: Sequ
     routes = context.observation.routes
     weight = before.rung.permille if routes is None else min(before.rung.permille, routes.permille)
     least = weight - policy.step * (1 if rollout.ladder.tenths else 10)
+    primary = context.observation.primary
+    bears = 0 if primary is None else primary.ready * MOST_PERMILLE
+    if policy.follows_capacity and after.rung.permille < weight and (MOST_PERMILLE - weight) * before.capacity > bears:
+        return f"traffic went back to {primary}, {before.capacity} pods had it before: {weight / 10:g}% was the limit"
     if after.rung.permille < least:
         return f"{weight / 10:g}% went to {after.rung.percent:g}% in one step of {policy.step}"
     return None
@@ -708,6 +712,7 @@ def fingerprint(state: State) -> tuple[object, ...]:
         status.rejected,
         status.paused,
         status.returning,
+        status.capacity,
         status.cut_short,
         status.handled,
         status.pending,

@@ -43,7 +43,7 @@ from canarycore.simulation.actions import (
     SetPace,
     SetScaler,
 )
-from canarycore.simulation.state import NEVER, Scaler, State, after, redeployed, stuck
+from canarycore.simulation.state import NEVER, LoadScaler, Scaler, State, after, redeployed, stuck
 from canarycore.traffic import Affinity, Match, StringMatch
 from canarycore.verification._steps import ActorAction, Excuse
 
@@ -65,6 +65,8 @@ class Trial:
     """The target's autoscaler; None where there is none."""
     has_replicas: bool = True
     """Whether target and primary have pods to scale."""
+    load_scaler: LoadScaler | None = field(init=False)
+    """The primary's autoscaler, where a policy follows its capacity."""
     reduced: tuple[str, ...] = ()
     """Sentences about times and counts of the policy that the trial shortens."""
     starts: tuple[State, ...] = field(init=False, eq=False, repr=False)
@@ -73,17 +75,30 @@ class Trial:
     actions: tuple[ActorAction, ...] = field(init=False, eq=False, repr=False)
     """Actions of others, each with its excuse."""
 
+    @load_scaler.default
+    def _scale_primary(self) -> LoadScaler | None:
+        policy = self.rollout.gradual_return
+        if policy is None or not policy.follows_capacity:
+            return None
+        return LoadScaler(full=_FULL_SIZE, lag=self.rollout.interval / 2)
+
     @starts.default
     def _from_nothing_and_from_idle(self) -> tuple[State, ...]:
         pace = after(self.rollout.interval / 4)
         paces = (("primary", pace), ("target", pace))
         empty = State(rollout=self.rollout, scaler=self.scaler, has_replicas=self.has_replicas, paces=paces)
+        if self.load_scaler is not None:
+            empty = empty.but(load_scaler=self.load_scaler, replicas=_FULL_SIZE)
         starts = redeployed(empty, OLD), _with_new_revision(empty, OLD, NEW)
         return starts if self.rollout.rollback_window is None else (*starts, *_with_returns(empty))
 
     @actions.default
     def _list_actions(self) -> tuple[ActorAction, ...]:
         return tuple(_actions_of_others(self.rollout, self.scaler))
+
+
+_FULL_SIZE = 3
+"""Pods of a primary that has all requests, and an autoscaler."""
 
 
 def _with_returns(empty: State) -> tuple[State, ...]:
@@ -190,6 +205,11 @@ STRATEGIES: dict[str, Rollout] = {
     "canary that freezes": evolve(_POLICY, on_failure=OnFailure.FREEZE),
     "canary that returns by steps": evolve(
         _POLICY, ladder=Ladder(steps=(40, 80)), gradual_return=GradualReturn(step=30, interval=5.0, deadline=125.0)
+    ),
+    "canary that follows capacity": evolve(
+        _POLICY,
+        ladder=Ladder(steps=(40, 80)),
+        gradual_return=GradualReturn(step=40, interval=5.0, deadline=125.0, follows_capacity=True),
     ),
     "canary with limits": evolve(_POLICY, checks=(evolve(_CHECK, limits=_LIMITS),)),
     "canary with a rollback window": evolve(_POLICY, rollback_window=RollbackWindow(revisions=2, steps=(60,))),

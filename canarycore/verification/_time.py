@@ -25,7 +25,7 @@ from attrs import evolve
 from canarycore._record import record
 from canarycore.notices import Notice
 from canarycore.phases import Phase
-from canarycore.simulation.state import SimulatedPods
+from canarycore.simulation.state import SimulatedPods, shifted_scaler
 from canarycore.verification._memory import EMPTY_MEMORY, ProcessMemory
 
 if TYPE_CHECKING:
@@ -130,7 +130,10 @@ def _moved(state: State, seconds: float, status: Status) -> State:
     """Return the state with its times moved; `status` is its status with moved times."""
     target, primary = _moved_pods(state.target, seconds), _moved_pods(state.primary, seconds)
     former = None if state.former is None else state.former.shifted(seconds)
-    return state.but(now=state.now + seconds, status=status, target=target, primary=primary, former=former)
+    scaler = shifted_scaler(state.load_scaler, seconds)
+    return state.but(
+        now=state.now + seconds, status=status, target=target, primary=primary, former=former, load_scaler=scaler
+    )
 
 
 def _moved_status(status: Status, seconds: float, names: dict[str, str]) -> Status:

@@ -76,6 +76,8 @@ def old_analysis() -> dict:
 
 
 RATE = {"name": "request-success-rate", "interval": "1m", "thresholdRange": {"min": 99}}
+SERVICE = {"apiVersion": "v1", "kind": "Service", "name": "podinfo"}
+FOLLOW = {"stepWeight": 10, "follow": "capacity"}
 STEPS = [{"weight": 5, "hold": "10m"}, {"weight": 50}]
 
 CASES = [
@@ -121,6 +123,11 @@ CASES = [
         "return-ignored",
         [canary(analysis=AB | {"rollback": {"stepWeight": 10}})],
         [canary(analysis=BLUE_GREEN | {"rollback": {"stepWeight": 10}})],
+    ),
+    (
+        "follow-ignored",
+        [canary(analysis={"rollback": FOLLOW}, targetRef=SERVICE)],
+        [canary(analysis={"rollback": FOLLOW}), canary(targetRef=SERVICE)],
     ),
     (
         "short-return",

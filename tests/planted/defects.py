@@ -333,11 +333,32 @@ DEFECTS: tuple[Defect, ...] = (
         "test_verify.py::test_a_gradual_return_ends_by_its_steps",
     ),
     _search(
-        "the traffic waits for the pods that wait for the traffic",
+        "the traffic waits for the scale-down that waits for the traffic",
         "_goal.py",
         "        canary=Scale.UP,\n        primary=status.promoted,\n        replacement=status.promoted,\n",
         "        canary=Scale.DOWN,\n        primary=status.promoted,\n        replacement=status.promoted,\n",
         "test_verify.py::test_a_gradual_return_ends_by_its_steps",
+    ),
+    _search(
+        "the load waits for the pods that wait for the load",
+        "_gradual_return.py",
+        "    overload = explain_overload(builder, status.rung)\n",
+        "    overload = explain_overload(builder, _step_down(rollout, policy, status.rung))\n",
+        "test_verify.py::test_a_return_that_follows_capacity_neither_overloads_the_primary_nor_waits_in_a_circle",
+    ),
+    _search(
+        "a return does not count the ready pods of the primary",
+        "_gradual_return.py",
+        "share * capacity <= ready * MOST_PERMILLE:\n",
+        "share * capacity <= max(ready, capacity) * MOST_PERMILLE:\n",
+        "test_verify.py::test_a_return_that_follows_capacity_neither_overloads_the_primary_nor_waits_in_a_circle",
+    ),
+    _core(
+        "a restart takes the size of a primary that has shrunk",
+        "_transitions.py",
+        "**reset_analysis(builder), paused=paused)",
+        '**{**reset_analysis(builder), "capacity": count_capacity(builder)}, paused=paused)',
+        "cycle/test_gradual_return.py::test_a_restart_keeps_the_size_from_before",
     ),
     _core(
         "a gradual return has no end",
@@ -361,7 +382,7 @@ DEFECTS: tuple[Defect, ...] = (
         "cycle/test_gradual_return.py::test_each_kind_of_rollback_goes_back_by_steps",
     ),
     _core(
-        "traffic that somebody took away comes back to a rejected revision",
+        "a rejected revision gets traffic back",
         "_gradual_return.py",
         "    if routes is None or routes.permille >= rung.permille:\n",
         "    if routes is None or routes.permille != rung.permille:\n",

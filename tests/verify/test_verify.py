@@ -67,6 +67,10 @@ def test_a_gradual_return_ends_by_its_steps():
     assert verify(SITUATIONS["plain"]("steps", STRATEGIES["canary that returns by steps"]), 0).violations == ()
 
 
+def test_a_return_that_follows_capacity_neither_overloads_the_primary_nor_waits_in_a_circle():
+    assert verify(SITUATIONS["plain"]("capacity", STRATEGIES["canary that follows capacity"]), 0).violations == ()
+
+
 def test_a_trial_limits_the_iterations_of_a_policy():
     ladder = Ladder(strategy=Strategy.BLUE_GREEN, iterations=10**9)
     limited = trial(evolve(STRATEGIES["blue/green"], ladder=ladder))

@@ -23,6 +23,7 @@ from canarycore.manifest._duration import format_duration
 from canarycore.manifest._lint import _checks, _routing, _steps
 from canarycore.manifest._lint._rule import LintContext, LintRule
 from canarycore.manifest._model import (
+    FOLLOW_CAPACITY,
     Analysis,
     AnalysisRollback,
     AnalysisStep,
@@ -40,7 +41,7 @@ from canarycore.manifest._model import (
 
 ROLLOUT_RULES = (
     *("max-below-step", "overshoot", "step-fields", "short-hold", "short-deadline"),
-    *("return-ignored", "short-return"),
+    *("return-ignored", "follow-ignored", "short-return"),
     *("no-bake", "late-check"),
     *("no-checks", "unit", "long-window", "short-window", "duplicate-name", "long-hook", "endless-hook", "bad-url"),
     *("placeholder-address", "no-ab-routing", "unrouted-match", "match-kind", "nginx-cookie", "nginx-headers"),
@@ -164,6 +165,7 @@ def _rollback(policy: GradualReturn | None) -> AnalysisRollback | None:
     return AnalysisRollback(
         step_weight=policy.step,
         interval=format_duration(policy.interval),
+        follow=FOLLOW_CAPACITY if policy.follows_capacity else "",
         deadline="" if policy.deadline is None else format_duration(policy.deadline),
     )
 

@@ -144,6 +144,12 @@ def _return_ignored(context: LintContext) -> Iterator[Finding]:
         yield Finding(context.at("rollback"), "rollback", arguments)
 
 
+def _follow_ignored(context: LintContext) -> Iterator[Finding]:
+    policy, kind = context.analysis.rollback, context.canary.spec.target_ref.kind
+    if policy is not None and policy.follow and kind == "Service":
+        yield Finding(context.at("rollback.follow"), f"{policy.follow} of a target of kind {kind}")
+
+
 def _weighted(ladder: Ladder) -> Sequence[Rung]:
     """Return the rungs that may have a weight: rungs that count iterations have none before the last."""
     return ladder.rungs if ladder.strategy is Strategy.WEIGHTS else ladder.rungs[-1:]
@@ -281,6 +287,13 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "warning",
         _return_ignored,
         "none: {strategy} on {provider} sends no share of the requests to the canary, so none goes back by steps",
+        "Remove it.",
+    ),
+    LintRule(
+        "follow-ignored",
+        "warning",
+        _follow_ignored,
+        "none: such a target has no number of pods, so no step waits for them",
         "Remove it.",
     ),
     LintRule(

@@ -9,6 +9,7 @@ from canarycore import CommandKind, GradualReturn, HookType, Ladder, Phase, Reas
 from canarycore._goal import goal
 from canarycore.effects import Scale, ScaleDown, SetRoutes
 from canarycore.notices import NoticeKind, Severity
+from canarycore.phases import CutShort
 from canarycore.simulation import (
     NEVER,
     ByRevision,
@@ -17,6 +18,7 @@ from canarycore.simulation import (
     Edit,
     Fault,
     FaultKind,
+    LoadScaler,
     RouteByHand,
     SendCommand,
     SetMetrics,
@@ -214,3 +216,61 @@ def test_the_emergency_of_a_deletion_is_the_owners():
     world = returning().do(SendCommand(CommandKind.PAUSE)).run()
     assert world.status.refusal
     assert weights(world) == [80, 55, 30, 5, 0]
+
+
+# ------------------------------------------------------------------------------------------------ follow: capacity
+
+FOLLOWS = policy(
+    ladder=Ladder(steps=(80,)),
+    gradual_return=GradualReturn(step=40, interval=5.0, deadline=60.0, follows_capacity=True),
+)
+SLOW = LoadScaler(full=4, lag=10.0)
+"""An autoscaler of the primary that needs twice the time between two steps."""
+
+
+def shrunk(scaler=SLOW, rollout=FOLLOWS):
+    """Return a cluster whose canary has 80 percent, so that the autoscaler has shrunk the primary."""
+    world = idle(rollout, replicas=4, load_scaler=scaler).do(Deploy("v2"))
+    world.run(until=lambda world: world.state.routes.weight == 80)
+    return world.do(SendCommand(CommandKind.PAUSE)).run(until=15.0)
+
+
+def without_growth():
+    """Return the same cluster, whose primary cannot grow any more."""
+    world = shrunk()
+    world.state = world.state.but(load_scaler=None)
+    return world
+
+
+def test_the_status_has_the_size_of_the_primary_at_the_start():
+    world = shrunk()
+    assert (world.status.capacity, world.observation.primary.ready) == (4, 1)
+    assert at_the_top().status.capacity == 0
+
+
+def test_each_step_waits_until_the_primary_bears_its_share():
+    world = shrunk().do(SendCommand(CommandKind.ABORT)).run()
+    assert weights(world) == [80, 40, 0]
+    assert times(world) == [0.0, 10.0]
+    assert world.status.cut_short.value == ""
+
+
+def test_a_primary_that_cannot_grow_holds_the_return_until_the_deadline():
+    world = without_growth().do(SendCommand(CommandKind.ABORT)).run()
+    assert weights(world) == [80, 40, 0]
+    assert times(world) == [0.0, 60.0]
+    assert world.status.cut_short is CutShort.DEADLINE
+    assert kinds(world).count(NoticeKind.RETURN_CUT_SHORT_ALERT) == 1
+    assert "1 ready pods of the primary have 60% of the requests, 4 had all before" in " ".join(world.texts)
+
+
+def test_a_canary_without_pods_never_waits_for_the_primary():
+    world = without_growth().do(SendCommand(CommandKind.ABORT)).run(until=is_returning).run(until=6.0)
+    assert world.state.routes.weight == 40
+    world.do(DetachPods("target")).run(until=is_back)
+    assert (weights(world), world.status.cut_short) == ([80, 40, 0], CutShort.UNREADY)
+
+
+def test_a_restart_keeps_the_size_from_before():
+    world = shrunk().do(SendCommand(CommandKind.RESUME), Deploy("v3")).run(until=lambda w: w.status.applied == "v3")
+    assert world.status.capacity == 4

@@ -32,9 +32,17 @@ def test_a_step_comes_with_each_interval_of_the_analysis_by_default():
     assert rollout.longest_return == rollout.progress_deadline
 
 
+def test_a_return_may_follow_the_capacity_of_the_primary():
+    rollback = {"stepWeight": 20, "follow": "capacity"}
+    document = parse(returning(rollback))
+    assert resolve(document).gradual_return == GradualReturn(step=20, interval=60.0, follows_capacity=True)
+    assert dump(document)["spec"]["analysis"]["rollback"] == rollback
+
+
 @pytest.mark.parametrize(
     ("rollback", "path"),
     [
+        ({"stepWeight": 10, "follow": "load"}, ".follow"),
         ({}, ".stepWeight"),
         ({"stepWeight": 0}, ".stepWeight"),
         ({"stepWeight": 101}, ".stepWeight"),

@@ -263,7 +263,8 @@ class DecisionBuilder:
         now = self.observation.now
         changes |= {"phase": phase, "reason": reason, "since": now, "analysed_at": now, "reached_at": None}
         changes.setdefault("returning", False)
-        return self.change(rule, approval=Approval.NONE, cut_short=CutShort.NONE, **changes)
+        changes.setdefault("cut_short", CutShort.NONE)
+        return self.change(rule, approval=Approval.NONE, **changes)
 
     # results ----------------------------------------------------------------------------------------------------
 

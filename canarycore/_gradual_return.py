@@ -8,7 +8,8 @@ deadline has passed, the canary has no ready pods, the target has another revisi
 never waits for ever for capacity that waits for traffic.
 
 A return may follow the primary's capacity (`GradualReturn.follows_capacity`): each step waits until the load of a ready
-pod is at most that at the start of the rollout, when `Status.capacity` pods had all traffic.
+pod is at most that at the start of the rollout, when `Status.capacity` pods had all traffic. The way back of a
+promotion then waits in the same way.
 """
 
 from __future__ import annotations
@@ -102,9 +103,25 @@ def hold_traffic(builder: DecisionBuilder, overload: str, end: float) -> Decisio
 
 def cut_short(builder: DecisionBuilder, why: CutShort, **changes: Any) -> Decision:
     """End a gradual return before its last step: all traffic goes back at once, and an alert says why."""
+    report_cut(builder, why)
+    return builder.change(Rule.CUT_SHORT, **_end(builder), cut_short=why, **changes)
+
+
+def report_cut(builder: DecisionBuilder, why: CutShort) -> None:
+    """Report that all traffic goes to the primary at once."""
     builder.emit(NoticeKind.RETURN_CUT_SHORT, why.value)
     builder.emit(NoticeKind.RETURN_CUT_SHORT_ALERT, why.value)
-    return builder.change(Rule.CUT_SHORT, **_end(builder), cut_short=why, **changes)
+
+
+def promotion_step(rollout: Rollout) -> int:
+    """Return the share that each step of a promotion's way back moves; 0 moves all traffic at once.
+
+    A return that follows capacity lends its step: a primary without traffic has no load that lets it grow.
+    """
+    policy, ladder = rollout.gradual_return, rollout.ladder
+    if ladder.step_back or ladder.in_place or policy is None or not policy.follows_capacity:
+        return ladder.step_back
+    return policy.step
 
 
 def _end(builder: DecisionBuilder) -> dict[str, Any]:

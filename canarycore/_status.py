@@ -86,7 +86,7 @@ class Status:
     """The ready pods that the primary had for all traffic at the start of the rollout; 0 where no return follows its
     capacity (`GradualReturn.follows_capacity`)."""
     cut_short: CutShort = field(default=CutShort.NONE, validator=instance(CutShort))
-    """Why that return ended before its last step."""
+    """Why that return, or the way back of a promotion, ended before its last step."""
     handled: str = field(default="", validator=FREE_TEXT)
     """The id of the last command that the rollout carried out or refused."""
     refusal: str = field(default="", eq=False, validator=FREE_TEXT)

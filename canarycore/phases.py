@@ -268,7 +268,7 @@ ROWS: tuple[Row, ...] = (
     _row(Rule.UNAPPROVED, ACTIVE),
     _row(Rule.NOT_DUE, BEFORE_PROMOTION | {Phase.PROMOTING}),
     _row(Rule.STEPPING_DOWN, Phase.FAILED),
-    _row(Rule.SHORT_OF_CAPACITY, Phase.FAILED),
+    _row(Rule.SHORT_OF_CAPACITY, frozenset({Phase.PROMOTING, Phase.FAILED})),
     _row(Rule.DRAINING, MAY_DRAIN),
     _row(Rule.ON_HOLD, UNDER_WAY),
     _row(Rule.SUSPENDED, ALIVE),

@@ -317,7 +317,9 @@ def rungs_follow_the_ladder(context: WriteContext, history: Sequence[CycleRecord
         if _is_within_window(context):
             allowed = {_first_unskipped(context) or before}
     elif rule is Rule.STEPPED_BACK:
-        allowed = {ladder.back(before)}
+        policy = context.before.rollout.gradual_return
+        follows = policy is not None and policy.follows_capacity and not ladder.step_back
+        allowed = {ladder.lower(before, policy.step) if policy is not None and follows else ladder.back(before)}
     elif rule is Rule.SKIPPED_TO:
         command = context.observation.command
         allowed = {ladder.at_weight(0 if command is None else command.weight)}
@@ -484,6 +486,28 @@ def a_gradual_return_goes_down_by_its_steps(context: WriteContext, history: Sequ
     return None
 
 
+def a_promotion_does_not_overload_the_primary(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I18: with a policy that follows capacity, a promotion moves one step of traffic to pods that bear theirs.
+
+    More goes at once only with an alert.
+    """
+    del history
+    before, rollout, rule = context.before.status, context.before.rollout, context.decision.explanation.rule
+    policy, primary = rollout.gradual_return, context.observation.primary
+    if not context.write.is_commit or rule not in {Rule.STEPPED_BACK, Rule.FINALISED} or rollout.ladder.in_place:
+        return None
+    if policy is None or not policy.follows_capacity or not before.rung.weight:
+        return None
+    if NoticeKind.RETURN_CUT_SHORT_ALERT in {notice.kind for notice in context.decision.notices}:
+        return None
+    share = MOST_PERMILLE - before.rung.permille
+    if share * before.capacity > (0 if primary is None else primary.ready * MOST_PERMILLE):
+        return f"traffic went to {primary} with {share / 10:g}% already, {before.capacity} pods had all before"
+    most = max(policy.step, rollout.ladder.step_back) * (1 if rollout.ladder.tenths else 10)
+    moved = before.rung.permille - context.after.status.rung.permille
+    return f"{moved / 10:g}% went to the primary in one step" if moved > most else None
+
+
 def a_rejected_revision_does_not_succeed(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """Check I5: a rejected revision is promoted only after another analysis or a command."""
     del history
@@ -575,6 +599,7 @@ EACH_COMMIT: tuple[WriteInvariant, ...] = (
     WriteInvariant("I3", "a step is over when it is left", a_step_is_over_when_it_is_left),
     WriteInvariant("I3", "a frozen rollout moves nothing", a_frozen_rollout_moves_nothing),
     WriteInvariant("I18", "a gradual return goes down by its steps", a_gradual_return_goes_down_by_its_steps),
+    WriteInvariant("I18", "a promotion does not overload the primary", a_promotion_does_not_overload_the_primary),
     WriteInvariant("I5", "a rejected revision does not succeed", a_rejected_revision_does_not_succeed),
     WriteInvariant("I5", "a rejection is remembered", a_rejection_is_remembered),
     WriteInvariant("I9", "failed checks count once and never fall", failed_checks_count_once_and_never_fall),

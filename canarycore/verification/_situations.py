@@ -80,7 +80,7 @@ class Trial:
         policy = self.rollout.gradual_return
         if policy is None or not policy.follows_capacity:
             return None
-        return LoadScaler(full=_FULL_SIZE, lag=self.rollout.interval / 2)
+        return LoadScaler(full=_FULL_SIZE, lag=1.5 * self.rollout.interval)
 
     @starts.default
     def _from_nothing_and_from_idle(self) -> tuple[State, ...]:

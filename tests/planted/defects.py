@@ -360,6 +360,20 @@ DEFECTS: tuple[Defect, ...] = (
         '**{**reset_analysis(builder), "capacity": count_capacity(builder)}, paused=paused)',
         "cycle/test_gradual_return.py::test_a_restart_keeps_the_size_from_before",
     ),
+    _search(
+        "a promotion does not count the ready pods of a primary that shrank",
+        "_decide.py",
+        "    if not (overload and status.rung.weight):\n        return _step_back(builder)\n",
+        "    if overload or status.rung.weight:\n        return _step_back(builder)\n",
+        "test_verify.py::test_a_return_that_follows_capacity_neither_overloads_the_primary_nor_waits_in_a_circle",
+    ),
+    _search(
+        "a promotion moves all traffic onto a primary that its autoscaler shrank",
+        "_gradual_return.py",
+        "    return policy.step\n",
+        "    return ladder.step_back\n",
+        "test_verify.py::test_a_return_that_follows_capacity_neither_overloads_the_primary_nor_waits_in_a_circle",
+    ),
     _core(
         "a gradual return has no end",
         "_gradual_return.py",

@@ -224,15 +224,15 @@ FOLLOWS = policy(
     ladder=Ladder(steps=(80,)),
     gradual_return=GradualReturn(step=40, interval=5.0, deadline=60.0, follows_capacity=True),
 )
-SLOW = LoadScaler(full=4, lag=10.0)
-"""An autoscaler of the primary that needs twice the time between two steps."""
+SLOW = LoadScaler(full=4, lag=25.0)
+"""An autoscaler of the primary that needs longer than the time between two steps."""
 
 
 def shrunk(scaler=SLOW, rollout=FOLLOWS):
     """Return a cluster whose canary has 80 percent, so that the autoscaler has shrunk the primary."""
     world = idle(rollout, replicas=4, load_scaler=scaler).do(Deploy("v2"))
     world.run(until=lambda world: world.state.routes.weight == 80)
-    return world.do(SendCommand(CommandKind.PAUSE)).run(until=15.0)
+    return world.do(SendCommand(CommandKind.PAUSE)).run(until=40.0)
 
 
 def without_growth():
@@ -251,8 +251,8 @@ def test_the_status_has_the_size_of_the_primary_at_the_start():
 def test_each_step_waits_until_the_primary_bears_its_share():
     world = shrunk().do(SendCommand(CommandKind.ABORT)).run()
     assert weights(world) == [80, 40, 0]
-    assert times(world) == [0.0, 10.0]
-    assert world.status.cut_short.value == ""
+    assert times(world) == [0.0, 25.0]
+    assert world.status.cut_short is CutShort.NONE
 
 
 def test_a_primary_that_cannot_grow_holds_the_return_until_the_deadline():
@@ -274,3 +274,30 @@ def test_a_canary_without_pods_never_waits_for_the_primary():
 def test_a_restart_keeps_the_size_from_before():
     world = shrunk().do(SendCommand(CommandKind.RESUME), Deploy("v3")).run(until=lambda w: w.status.applied == "v3")
     assert world.status.capacity == 4
+
+
+def test_a_promotion_waits_for_the_pods_of_a_shrunk_primary():
+    world = shrunk().do(SendCommand(CommandKind.RESUME)).run()
+    assert (world.phase, weights(world), world.status.cut_short) == (Phase.SUCCEEDED, [80, 40, 0], CutShort.NONE)
+    moves = [write.time for write in world.writes if isinstance(write.of, SetRoutes)][-2:]
+    assert moves[1] - moves[0] > FOLLOWS.interval
+    assert NoticeKind.NO_CAPACITY in kinds(world)
+
+
+def test_a_promotion_onto_a_primary_that_cannot_grow_ends_at_the_deadline_with_an_alert():
+    world = without_growth().do(SendCommand(CommandKind.RESUME)).run()
+    assert (world.phase, weights(world), world.status.cut_short) == (Phase.SUCCEEDED, [80, 40, 0], CutShort.DEADLINE)
+    assert kinds(world).count(NoticeKind.RETURN_CUT_SHORT_ALERT) == 1
+    moves = [write.time for write in world.writes if isinstance(write.of, SetRoutes)][-2:]
+    assert moves[1] - moves[0] == 60.0
+
+
+def test_without_the_policy_a_promotion_is_one_write_as_before():
+    world = at_the_top(RETURNS).run()
+    assert (world.phase, weights(world)) == (Phase.SUCCEEDED, [80, 0])
+
+
+def test_a_test_by_header_is_promoted_at_once():
+    rollout = evolve(FOLLOWS, ladder=Ladder(strategy=Strategy.AB, iterations=2), match=HEADER)
+    world = idle(rollout, replicas=4, load_scaler=SLOW).do(Deploy("v2")).run()
+    assert (world.phase, world.status.cut_short) == (Phase.SUCCEEDED, CutShort.NONE)

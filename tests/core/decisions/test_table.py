@@ -108,12 +108,12 @@ def commit_only(phase: Phase) -> SimulatedCluster:
     return world
 
 
-def short_of_capacity() -> SimulatedCluster:
+def short_of_capacity(command: CommandKind) -> SimulatedCluster:
     """Return a cluster whose primary has fewer pods than the traffic that is to come back needs."""
     policy = GradualReturn(step=30, interval=5.0, follows_capacity=True)
     world = at(Phase.WAITING_PROMOTION).do(Edit(evolve(GATED, gradual_return=policy)))
     world.state = world.state.but(status=world.status.but(capacity=9))
-    return world.do(SendCommand(CommandKind.ABORT)).run(until=25.0)
+    return world.do(SendCommand(command)).run(until=25.0)
 
 
 def rerouted_in_the_drain() -> Iterator[SimulatedCluster]:
@@ -140,7 +140,7 @@ def story_ends() -> Iterator[SimulatedCluster]:
         yield commit_only(Phase.PROMOTING).do(Deploy(revision)).run(until=25.0)
     for phase in Phase:
         yield at(phase)
-    yield short_of_capacity()
+    yield from map(short_of_capacity, (CommandKind.ABORT, CommandKind.PROMOTE))
     yield from rerouted_in_the_drain()
     for situation in SITUATIONS.values():
         yield play(POLICIES["weights"], situation)

@@ -89,13 +89,13 @@ STORIES = [
     (Phase.WAITING_PROMOTION, (Edit(APPROVED),)),
     (Phase.WAITING_PROMOTION, (Edit(APPROVED), SendCommand(CommandKind.APPROVE))),
     (Phase.PROGRESSING, (Edit(APPROVED), SendCommand(CommandKind.APPROVE))),
-    (Phase.WAITING_PROMOTION, (Edit(RETURNS), SendCommand(CommandKind.ABORT))),
-    (Phase.WAITING_PROMOTION, (Edit(HURRIES), SendCommand(CommandKind.ABORT))),
     (Phase.WAITING_PROMOTION, (Edit(MEASURES),)),
     (Phase.PROGRESSING, (Edit(MEASURES),)),
     (Phase.PROGRESSING, (Edit(APPROVED),)),
     (Phase.SUCCEEDED, (Edit(WINDOWED), Deploy("v1"))),
     (Phase.SUCCEEDED, (Edit(WINDOWED), AnswerHook("confirm-promotion", (False, True)), Deploy("v1"))),
+    (Phase.WAITING_PROMOTION, (Edit(RETURNS), SendCommand(CommandKind.ABORT))),
+    (Phase.WAITING_PROMOTION, (Edit(HURRIES), SendCommand(CommandKind.ABORT))),
 ]
 
 

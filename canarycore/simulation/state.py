@@ -531,10 +531,11 @@ def scaled(state: State) -> State:
 
 def _scaled_primary(state: State) -> State:
     scaler, primary, routes = state.load_scaler, state.primary, state.routes
-    if scaler is None or primary is None or not primary.desired or routes is None:
+    if scaler is None:
         return state
-    size = scaler.size(MOST_PERMILLE - routes.permille)
-    if size == primary.desired:
+    is_idle = not state.has_replicas or primary is None or not primary.desired or routes is None
+    size = 0 if routes is None else scaler.size(MOST_PERMILLE - routes.permille)
+    if is_idle or primary is None or size == primary.desired:
         return state if scaler.due is None else state.but(load_scaler=evolve(scaler, due=None))
     if scaler.due is None:
         return state.but(load_scaler=evolve(scaler, due=state.now + scaler.lag))

@@ -224,6 +224,12 @@ def hooks() -> SearchStrategy[tuple[Hook, ...]]:
     )
 
 
+_RETURNS = (
+    GradualReturn(step=30, interval=5.0),
+    GradualReturn(step=10, interval=30.0, deadline=20.0),
+    GradualReturn(step=40, interval=5.0, deadline=120.0, follows_capacity=True),
+)
+
 _FIELDS: dict[str, SearchStrategy[Any]] = {
     "target": st.builds(TargetRef, name=st.just("podinfo"), kind=st.sampled_from(["Deployment", "DaemonSet"])),
     "ladder": ladders(),
@@ -238,14 +244,6 @@ _FIELDS: dict[str, SearchStrategy[Any]] = {
     "on_failure": st.sampled_from(OnFailure),
     "rollback_window": st.none()
     | st.builds(RollbackWindow, revisions=st.integers(1, 2), steps=st.sampled_from([(), (20,), (20, 60)])),
-    "gradual_return": st.none()
-    | st.builds(
-        GradualReturn,
-        step=st.sampled_from([10, 30, 100]),
-        interval=st.sampled_from([5.0, 30.0]),
-        deadline=st.sampled_from([None, 20.0, 120.0]),
-        follows_capacity=st.booleans(),
-    ),
     "replace_down_primary": st.booleans(),
     "progress_deadline": st.sampled_from([20.0, 60.0, 600.0]),
     "primary_ready": st.sampled_from([100, 50]),
@@ -255,6 +253,7 @@ _FIELDS: dict[str, SearchStrategy[Any]] = {
     "revert_on_deletion": st.booleans(),
     "drain": st.sampled_from([0.0, 1.0]),
     "texts": st.sampled_from([{}, {}, {NoticeKind.SUCCEEDED: "{name} is live", NoticeKind.ADVANCED_WEIGHT: "{0}%"}]),
+    "gradual_return": st.sampled_from([None, None, *_RETURNS]),
 }
 """The usual strategies for the fields of a rollout. Strategies that live as long as the module draw faster."""
 

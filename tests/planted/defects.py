@@ -152,12 +152,12 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "flagger d: the promotion steps never end",
         "_decide.py",
-        "    if ladder.step_back and rung.is_exposed:\n"
-        "        after = ladder.back(rung)\n"
+        "    if step and rung.is_exposed:\n"
+        "        after = ladder.lower(rung, step)\n"
         "        builder.emit(NoticeKind.PRIMARY_WEIGHT, format_weight(after.routes.primary, tenths=after.tenths))\n"
         "        if after.weight > 0:\n",
-        "    if ladder.step_back:\n"
-        "        after = ladder.back(rung)\n"
+        "    if step:\n"
+        "        after = ladder.lower(rung, step)\n"
         "        builder.emit(NoticeKind.PRIMARY_WEIGHT, format_weight(after.routes.primary, tenths=after.tenths))\n"
         "        if after.weight >= 0:\n",
         "decisions/test_defects.py::test_defect_d_promotion_steps_end_although_the_canary_has_no_weight",
@@ -358,7 +358,7 @@ DEFECTS: tuple[Defect, ...] = (
         "_transitions.py",
         "**reset_analysis(builder), paused=paused)",
         '**{**reset_analysis(builder), "capacity": count_capacity(builder)}, paused=paused)',
-        "cycle/test_gradual_return.py::test_a_restart_keeps_the_size_from_before",
+        "analyses/test_gradual_return.py::test_a_restart_keeps_the_size_from_before",
     ),
     _search(
         "a promotion does not count the ready pods of a primary that shrank",
@@ -379,28 +379,28 @@ DEFECTS: tuple[Defect, ...] = (
         "_gradual_return.py",
         "    if why is CutShort.NONE and observation.has_reached(end):\n",
         "    if why is CutShort.NONE and observation.has_reached(end) and rollout.suspend:\n",
-        "cycle/test_gradual_return.py::test_the_deadline_takes_all_traffic_back_at_once_with_one_alert",
+        "analyses/test_gradual_return.py::test_the_deadline_takes_all_traffic_back_at_once_with_one_alert",
     ),
     _core(
         "a gradual return is committed after its first step",
         "_gradual_return.py",
         '    return {"rung": rung, "returning": True}\n',
         '    return {"rung": status.rung, "returning": True}\n',
-        "cycle/test_gradual_return.py::test_a_status_says_that_traffic_returns_and_why_before_the_effect",
+        "analyses/test_gradual_return.py::test_a_status_says_that_traffic_returns_and_why_before_the_effect",
     ),
     _core(
         "a gradual return cannot leave a failed promotion",
         "_goal.py",
         "        is_rejecting=True,\n",
         "        is_rejecting=False,\n",
-        "cycle/test_gradual_return.py::test_each_kind_of_rollback_goes_back_by_steps",
+        "analyses/test_gradual_return.py::test_each_kind_of_rollback_goes_back_by_steps",
     ),
     _core(
         "a rejected revision gets traffic back",
         "_gradual_return.py",
         "    if routes is None or routes.permille >= rung.permille:\n",
         "    if routes is None or routes.permille != rung.permille:\n",
-        "cycle/test_gradual_return.py::test_traffic_that_somebody_takes_away_does_not_come_back",
+        "analyses/test_gradual_return.py::test_traffic_that_somebody_takes_away_does_not_come_back",
     ),
     _core(
         "a return skips the steps that the window names",

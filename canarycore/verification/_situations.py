@@ -292,7 +292,11 @@ def trial(rollout: Rollout) -> Trial:
     if ladder.iterations > MOST_ITERATIONS:
         reduced += (f"iterations {MOST_ITERATIONS} instead of {ladder.iterations}",)
         ladder = evolve(ladder, iterations=MOST_ITERATIONS)
-    return trial_as_written(evolve(rollout, ladder=ladder, **shorter), reduced)  # type: ignore[arg-type]
+    policy = rollout.gradual_return and _shorten_return(rollout, rollout.gradual_return, longest)
+    if policy != rollout.gradual_return and policy is not None:
+        reduced += (f"a return of at most {policy.deadline:g} instead of {rollout.longest_return:g}",)
+    shortened = evolve(rollout, ladder=ladder, gradual_return=policy, **shorter)  # type: ignore[arg-type]
+    return trial_as_written(shortened, reduced)
 
 
 def trial_as_written(rollout: Rollout, reduced: tuple[str, ...] = ()) -> Trial:
@@ -304,6 +308,13 @@ def trial_as_written(rollout: Rollout, reduced: tuple[str, ...] = ()) -> Trial:
         scaler=Scaler(minimum=2) if rollout.autoscaled else None,
         reduced=reduced,
     )
+
+
+def _shorten_return(rollout: Rollout, policy: GradualReturn, longest: float) -> GradualReturn:
+    """Return the policy with shorter waits, and a deadline that leaves the time for its steps."""
+    interval = min(policy.interval, longest)
+    needed = -(-rollout.ladder.total // policy.step) * interval + longest
+    return policy if needed >= rollout.longest_return else evolve(policy, interval=interval, deadline=needed)
 
 
 def _shorten(step: int | Step, longest: float) -> int | Step:

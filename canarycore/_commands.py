@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from canarycore._decision import Decision, DecisionBuilder
+from canarycore._gradual_return import cut_short
 from canarycore._ladder import Strategy
 from canarycore._observation import Command, CommandKind
 from canarycore._transitions import can_restore_primary, climb, fail, promote, start
 from canarycore.notices import NoticeKind
-from canarycore.phases import ACTIVE, BEFORE_PROMOTION, PROMOTED, UNDER_WAY, Approval, Phase, Reason, Rule
+from canarycore.phases import ACTIVE, BEFORE_PROMOTION, PROMOTED, UNDER_WAY, Approval, CutShort, Phase, Reason, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +47,8 @@ def _command_abort(builder: DecisionBuilder, command: Command) -> Decision | Non
     status, target = builder.status, builder.observation.target
     if status.phase is Phase.INITIALIZING:
         return None  # there is no promoted revision to go back to yet: handle the command once there is
+    if status.returning:
+        return cut_short(builder, CutShort.COMMAND, handled=command.id)
     waits_to_start = status.phase in PROMOTED and target is not None and target.revision != status.applied
     if status.phase not in UNDER_WAY and not waits_to_start:
         return _refuse(builder, command, f"no rollout is under way in phase {status.phase.value}")
@@ -77,8 +80,8 @@ def _command_retry(builder: DecisionBuilder, command: Command) -> Decision | Non
         return _refuse(builder, command, f"only a failed rollout can be retried, this one is {status.phase.value}")
     if target is None or target.revision == status.promoted:
         return _refuse(builder, command, "the target has no new revision to try")
-    if can_restore_primary(builder):
-        return None  # wait until the primary has the promoted revision again
+    if status.returning or can_restore_primary(builder):
+        return None  # wait until the primary has the promoted revision and all traffic again
     builder.emit(NoticeKind.RETRYING, command.id)
     return start(builder, Rule.RETRIED, handled=command.id)
 

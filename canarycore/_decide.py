@@ -21,12 +21,13 @@ The guards of an analysis (phases Progressing and WaitingPromotion), in order:
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from canarycore._analysis import analyse, roll_back_checks
 from canarycore._commands import COMMANDS
 from canarycore._decision import Decision, DecisionBuilder, Deliberation, Inputs, Inquiry, Outcome
 from canarycore._goal import converge, explain_unready, goal, is_in_step
+from canarycore._gradual_return import explain_overload, hold_traffic, promotion_step, report_cut, return_traffic
 from canarycore._ladder import INITIAL_RUNG
 from canarycore._observation import EPSILON, Observation, Workload
 from canarycore._revisions import record_promotion
@@ -47,7 +48,7 @@ from canarycore._transitions import (
 )
 from canarycore.effects import Plan, SetRoutes
 from canarycore.notices import NoticeKind
-from canarycore.phases import OVER, Pending, Phase, Reason, Rule
+from canarycore.phases import OVER, CutShort, Pending, Phase, Reason, Rule
 from canarycore.questions import Answer, Ask, SourcesAnswer, SourcesQuestion
 from canarycore.text import format_weight
 
@@ -252,6 +253,11 @@ def _idle(builder: DecisionBuilder) -> Decision | Deliberation:
     if target is not None and target.is_scaled_up:
         builder.emit_once(NoticeKind.SCALED_BY_HAND, str(target.desired))
     return builder.wait(Rule.IDLE, None)
+
+
+def _failed(builder: DecisionBuilder) -> Decision | Deliberation:
+    """Bring the traffic back first, if it goes back by steps; hooks and new revisions come after that."""
+    return return_traffic(builder) if builder.status.returning else _idle(builder)
 
 
 def _post_rollout(builder: DecisionBuilder) -> Deliberation:
@@ -481,7 +487,14 @@ def _promoting(builder: DecisionBuilder) -> Decision:
         return outcome
     if builder.poll < 1 and status.rung.is_exposed and not builder.rollout.ladder.in_place:
         return builder.wait(Rule.NOT_DUE, builder.next_poll)
-    return _step_back(builder)
+    overload = "" if builder.rollout.ladder.in_place else explain_overload(builder, status.rung)
+    if not (overload and status.rung.weight):
+        return _step_back(builder)
+    end = status.analysed_at + builder.rollout.longest_return
+    if not observation.has_reached(end):
+        return hold_traffic(builder, overload, end)
+    report_cut(builder, CutShort.DEADLINE)
+    return _finalise(builder, cut_short=CutShort.DEADLINE)
 
 
 def _wait_for_primary(builder: DecisionBuilder) -> Decision | None:
@@ -523,15 +536,22 @@ def _step_back(builder: DecisionBuilder) -> Decision:
     """Take one step of the way back, or enter Finalising. In place, the stable version has the traffic already."""
     rollout, status = builder.rollout, builder.status
     ladder, rung = rollout.ladder, status.rung
-    if ladder.step_back and rung.is_exposed:
-        after = ladder.back(rung)
+    step = promotion_step(rollout)
+    if step and rung.is_exposed:
+        after = ladder.lower(rung, step)
         builder.emit(NoticeKind.PRIMARY_WEIGHT, format_weight(after.routes.primary, tenths=after.tenths))
         if after.weight > 0:
             return count_analysis(builder, Rule.STEPPED_BACK, rung=after)
     elif ladder.routed and not ladder.in_place and (rung.is_exposed or rung.iteration):
         builder.emit(NoticeKind.ALL_TO_PRIMARY)
-    drained = drain_end(builder, least=0.0 if ladder.in_place else rollout.interval)
-    return builder.enter(Rule.FINALISED, Phase.FINALISING, status.reason, rung=INITIAL_RUNG, drain_until=drained)
+    return _finalise(builder)
+
+
+def _finalise(builder: DecisionBuilder, **changes: Any) -> Decision:
+    """Enter Finalising: all traffic goes to the primary, and the canary drains."""
+    rollout, status, ladder = builder.rollout, builder.status, builder.rollout.ladder
+    changes["drain_until"] = drain_end(builder, least=0.0 if ladder.in_place else rollout.interval)
+    return builder.enter(Rule.FINALISED, Phase.FINALISING, status.reason, rung=INITIAL_RUNG, **changes)
 
 
 def _finalising(builder: DecisionBuilder) -> Decision:
@@ -550,6 +570,7 @@ def _finalising(builder: DecisionBuilder) -> Decision:
         Phase.SUCCEEDED,
         status.reason,
         **record_promotion(status),
+        cut_short=status.cut_short,
         drain_until=observation.now,
         pending=pending,
     )
@@ -602,7 +623,7 @@ _PHASES: dict[Phase, Callable[[DecisionBuilder], Decision | Deliberation]] = {
     Phase.PROMOTING: _promoting,
     Phase.FINALISING: _finalising,
     Phase.SUCCEEDED: _idle,
-    Phase.FAILED: _idle,
+    Phase.FAILED: _failed,
     Phase.TERMINATING: _terminating,
     Phase.TERMINATED: _terminated,
 }

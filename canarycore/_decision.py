@@ -21,7 +21,7 @@ from canarycore._status import Status
 from canarycore._verdicts import Judgement
 from canarycore.effects import Plan
 from canarycore.notices import Notice, NoticeKind, format_notice
-from canarycore.phases import FINISHED, Approval, Phase, Reason, Rule
+from canarycore.phases import FINISHED, Approval, CutShort, Phase, Reason, Rule
 from canarycore.questions import Answer, Ask, HookAnswer, HookQuestion, Question
 from canarycore.results import summarise_analysis, summarise_end
 
@@ -261,8 +261,10 @@ class DecisionBuilder:
     def enter(self, rule: Rule, phase: Phase, reason: Reason = Reason.NONE, **changes: Any) -> Decision:
         """Return a decision with a changed status in another phase, in which no step holds."""
         now = self.observation.now
-        changes |= {"phase": phase, "reason": reason, "since": now, "analysed_at": now}
-        return self.change(rule, reached_at=None, approval=Approval.NONE, **changes)
+        changes |= {"phase": phase, "reason": reason, "since": now, "analysed_at": now, "reached_at": None}
+        changes.setdefault("returning", False)
+        changes.setdefault("cut_short", CutShort.NONE)
+        return self.change(rule, approval=Approval.NONE, **changes)
 
     # results ----------------------------------------------------------------------------------------------------
 

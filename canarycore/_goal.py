@@ -118,6 +118,8 @@ def _idle(rollout: Rollout, status: Status) -> Goal:
 
 
 def _failed(rollout: Rollout, status: Status) -> Goal:
+    if status.returning:
+        return _returning(rollout, status)
     return Goal(
         routes=_primary_only(rollout, status),
         canary=Scale.LEAVE if status.is_settled else Scale.DOWN,
@@ -127,6 +129,21 @@ def _failed(rollout: Rollout, status: Status) -> Goal:
         allows_failover=rollout.ladder.routed and not status.is_settled,
         until=status.drain_until,
         ready_percent=0,  # after a rejection, any available pod of the primary is better than the canary
+    )
+
+
+def _returning(rollout: Rollout, status: Status) -> Goal:
+    """Return the goal of a gradual return: the canary keeps its pods until it has no traffic."""
+    return Goal(
+        routes=_without_session(status.rung, rollout, status),
+        canary=Scale.UP,
+        primary=status.promoted,
+        replacement=status.promoted,
+        canary_revision=status.applied,
+        is_rejecting=True,
+        needs_sound_primary=True,
+        allows_failover=rollout.ladder.routed,
+        ready_percent=0,
     )
 
 
@@ -204,6 +221,11 @@ def _routes_on(rung: Rung, rollout: Rollout, status: Status) -> Routes:
     return evolve(routes, cookie=status.applied)
 
 
+def _without_session(rung: Rung, rollout: Rollout, status: Status) -> Routes:
+    """Return the routes of a rung that expire the session cookie: it would keep users on a rejected revision."""
+    return rung.routes if rollout.affinity is None else evolve(rung.routes, expired=status.applied)
+
+
 # ------------------------------------------------------------------------------------------------------- converge
 
 
@@ -269,7 +291,8 @@ def _change_primary(goal: Goal, observation: Observation) -> tuple[bool, Effect 
         ) else None
     if goal.is_promoting:
         return False, Promote(goal.primary) if _carries(observation.target, goal.primary) else None
-    if goal.primary in observation.restorable and observation.primary.revision != goal.canary_revision:
+    is_under_test = observation.primary.revision == goal.canary_revision and not goal.is_rejecting
+    if goal.primary in observation.restorable and not is_under_test:
         return False, RestorePrimary(goal.primary)
     return True, None
 

@@ -451,8 +451,12 @@ class Ladder:
 
     def back(self, rung: Rung) -> Rung:
         """Return the rung after one step of the promotion's way back from `rung`."""
+        return self.lower(rung, self.step_back)
+
+    def lower(self, rung: Rung, step: int) -> Rung:
+        """Return the rung with a weight that is lower by `step`, in the ladder's unit; 0 takes all of it."""
         weight = rung.permille * self.total // MOST_PERMILLE
-        weight = max(weight - self.step_back, 0) if self.step_back > 0 else 0
+        weight = max(weight - step, 0) if step > 0 else 0
         return Rung(weight=weight, iteration=rung.iteration, tenths=self.tenths)
 
 

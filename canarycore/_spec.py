@@ -109,6 +109,24 @@ class RollbackWindow:
 
 
 @frozen(kw_only=True)
+class GradualReturn:
+    """The way back after a rollback by steps (`analysis.rollback`, which Flagger does not have).
+
+    Raises FieldError if a value does not fit its field.
+    """
+
+    step: int = field(validator=WEIGHT_IN_TENTHS)
+    """The share of requests that each step returns to the primary, in the unit of the ladder."""
+    interval: float = field(default=60.0, validator=SECONDS_ABOVE_0)
+    """Seconds between two steps."""
+    deadline: float | None = field(default=None, validator=optional(SECONDS_ABOVE_0))
+    """Seconds after which all traffic goes back at once, with an alert; None for the rollout's progress deadline."""
+    follows_capacity: bool = field(default=False, validator=FLAG)
+    """Whether each step waits until the load of a ready pod of the primary is at most that at the rollout's start. So
+    it exceeds that by one step at most, and an autoscaler sees the load that lets the primary grow."""
+
+
+@frozen(kw_only=True)
 class TargetRef:
     """The workload under rollout (Flagger: `spec.targetRef`)."""
 
@@ -229,6 +247,8 @@ class Rollout:
     """The number of holds that rolls back; 0 never does (`analysis.inconclusive`)."""
     rollback_window: RollbackWindow | None = field(default=None, validator=optional(instance(RollbackWindow)))
     """The promoted revisions to which a return skips steps; None for none."""
+    gradual_return: GradualReturn | None = field(default=None, validator=optional(instance(GradualReturn)))
+    """The steps by which traffic goes back after a rollback; None for all at once (`analysis.rollback`)."""
     on_failure: OnFailure = field(default=OnFailure.ROLLBACK, validator=instance(OnFailure))
     """The end of an analysis that fails, is inconclusive too often, or exceeds its deadline (`analysis.onFailure`)."""
     progress_deadline: float = field(default=600.0, validator=LONG_SECONDS)
@@ -301,6 +321,14 @@ class Rollout:
     def _has_gates(self) -> bool:
         gates = self.hooks_by_type[HookType.CONFIRM_TRAFFIC_INCREASE], self.hooks_by_type[HookType.CONFIRM_PROMOTION]
         return any(gates)
+
+    @property
+    def longest_return(self) -> float:
+        """The longest time of a gradual return, in seconds."""
+        policy = self.gradual_return
+        if policy is None:
+            return 0.0
+        return self.progress_deadline if policy.deadline is None else policy.deadline
 
     @property
     def longest_pause(self) -> float:

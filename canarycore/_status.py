@@ -27,7 +27,7 @@ from canarycore._ladder import INITIAL_RUNG, Rung
 from canarycore._limits import CheckTally
 from canarycore.bounds import REVISIONS, STORED_ITEMS
 from canarycore.notices import Notice
-from canarycore.phases import ACTIVE, Approval, Pending, Phase, Reason
+from canarycore.phases import ACTIVE, Approval, CutShort, Pending, Phase, Reason
 
 if TYPE_CHECKING:
     from canarycore.results import AnalysisResult, RolloutEnd
@@ -79,6 +79,14 @@ class Status:
     """Until when the canary keeps running without traffic, in seconds."""
     paused: bool = field(default=False, validator=FLAG)
     """Whether a command paused the rollout."""
+    returning: bool = field(default=False, validator=FLAG)
+    """Whether traffic goes back to the primary by steps after a rollback (`Rollout.gradual_return`): `reason` says why,
+    and `rung` how much the canary still has."""
+    capacity: int = field(default=0, validator=LONG_COUNT)
+    """The ready pods that the primary had for all traffic at the start of the rollout; 0 where no return follows its
+    capacity (`GradualReturn.follows_capacity`)."""
+    cut_short: CutShort = field(default=CutShort.NONE, validator=instance(CutShort))
+    """Why that return, or the way back of a promotion, ended before its last step."""
     handled: str = field(default="", validator=FREE_TEXT)
     """The id of the last command that the rollout carried out or refused."""
     refusal: str = field(default="", eq=False, validator=FREE_TEXT)
@@ -110,10 +118,11 @@ class Status:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The reasons beside its checks why the rollout stays: `paused` or `frozen`, `waiting for approval`."""
+        """The reasons beside its phase: `paused` or `frozen`, `waiting for approval`, `returning`."""
         return (
             *(("frozen" if self.is_frozen else "paused",) if self.paused else ()),
             *(("waiting for approval",) if self.approval is Approval.ASKED else ()),
+            *(("returning",) if self.returning else ()),
         )
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from canarycore._decision import Decision, DecisionBuilder
+from canarycore._gradual_return import begin_return, count_capacity
 from canarycore._ladder import INITIAL_RUNG, Rung
 from canarycore._revisions import is_return, next_rung, record_rejection
 from canarycore._spec import HookType, OnFailure, Rollout
@@ -21,7 +22,8 @@ def start(builder: DecisionBuilder, rule: Rule, **changes: Any) -> Decision:
     builder.emit(NoticeKind.NEW_REVISION)
     builder.emit(NoticeKind.NEW_REVISION_ALERT)
     _report_return(builder)
-    return builder.enter(rule, Phase.PROGRESSING, **reset_analysis(builder), pending=(), **changes)
+    changes |= {**reset_analysis(builder), "capacity": count_capacity(builder)}
+    return builder.enter(rule, Phase.PROGRESSING, pending=(), **changes)
 
 
 def restart(builder: DecisionBuilder) -> Decision:
@@ -71,7 +73,10 @@ def withdraw(builder: DecisionBuilder) -> Decision:
 
 
 def fail(builder: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -> Decision:
-    """Roll back. The rollback is durable with this status, and its effects follow from it."""
+    """Roll back, at once or by the first step of a gradual return.
+
+    The rollback is durable with this status, and its effects follow from it.
+    """
     builder.emit(NoticeKind.FAILED)
     reset: dict[str, Any] = (
         reset_analysis(builder)
@@ -82,7 +87,7 @@ def fail(builder: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -
         rule,
         Phase.FAILED,
         reason,
-        **{**reset, **changes},
+        **{**reset, **begin_return(builder), **changes},
         **record_rejection(builder.status, reset.get("applied", builder.status.applied)),
         paused=False,
         drain_until=drain_end(builder),

@@ -94,6 +94,8 @@ class Goal:
     """The revision of the primary; empty leaves it."""
     is_promoting: bool = False
     """Whether the primary gets its revision from the target. Otherwise it comes from a saved copy."""
+    is_rejecting: bool = False
+    """Whether `canary_revision` was rejected, so that a primary with it is restored to `primary`."""
     replacement: str = ""
     """The revision to create a deleted primary from, while the target has it."""
     canary_revision: str = ""

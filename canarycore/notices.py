@@ -168,6 +168,10 @@ class NoticeKind(TextEnum):
     FAILOVER_ALERT = _alert(Severity.ERROR, "All traffic goes to the {0}: the {1} has no ready pods")
     NO_CAPACITY = _warning("Holding traffic of {name}: {0}")
     TAKING_BACK = _warning("Taking {primary} back to revision {0}")
+    RETURN_CUT_SHORT = _warning("The return of {name} ends early, all traffic goes to the primary at once: {0}")
+    RETURN_CUT_SHORT_ALERT = _alert(
+        Severity.ERROR, "The return ends early, all traffic goes to the primary at once: {0}"
+    )
     STRANDED = _warning("All traffic of {name} stays on the canary: the primary is not ready and cannot be taken back")
     UNROUTED = _warning("Initialization of {name} exceeded the progress deadline, its routes are not in force: {0}")
     UNROUTED_ALERT = _alert(Severity.ERROR, "Progress deadline exceeded, the routes are not in force: {0}")

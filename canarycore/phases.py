@@ -85,6 +85,17 @@ class Approval(TextEnum):
     GIVEN = "given"
 
 
+class CutShort(TextEnum):
+    """Why a gradual return ended before its last step. The value is its text in a notice."""
+
+    NONE = ""
+    DEADLINE = "its deadline has passed"
+    UNREADY = "the canary has no ready pods"
+    REVISION = "the target has another revision"
+    POLICY = "the policy has no steps any more"
+    COMMAND = "the command abort ends it"
+
+
 class Reason(TextEnum):
     """The reason for the phase. The status carries it along for the texts at the end of a rollout."""
 
@@ -133,6 +144,8 @@ class Rule(TextEnum):
     RESTARTED = "another revision arrived during the rollout"
     ADVANCED = "the rung passed"
     STEPPED_BACK = "one promotion step returned traffic to the primary"
+    STEPPED_DOWN = "one step of the gradual return gave traffic back to the primary"
+    CUT_SHORT = "steps of the gradual return no longer help: all traffic goes back at once"
     HALTED = "a check or hook failed"
     HELD = "the analysis is inconclusive"
     MEASURED = "the checks passed, but one needs further measurements"
@@ -156,6 +169,8 @@ class Rule(TextEnum):
     GATE_CLOSED = "a gate is closed"
     UNAPPROVED = "the rung passed, but its step is not approved"
     NOT_DUE = "the interval has not passed"
+    STEPPING_DOWN = "the next step of the gradual return is not due"
+    SHORT_OF_CAPACITY = "the primary lacks ready pods for more traffic"
     DRAINING = "routes are draining"
     ON_HOLD = "the rollout is paused"
     SUSPENDED = "the rollout is suspended"
@@ -172,6 +187,8 @@ WAITS = frozenset(
         Rule.GATE_CLOSED,
         Rule.UNAPPROVED,
         Rule.NOT_DUE,
+        Rule.STEPPING_DOWN,
+        Rule.SHORT_OF_CAPACITY,
         Rule.DRAINING,
         Rule.ON_HOLD,
         Rule.SUSPENDED,
@@ -226,6 +243,8 @@ ROWS: tuple[Row, ...] = (
     _row(Rule.RESTORED, Phase.TERMINATING, Phase.TERMINATED),
     _row(Rule.ADVANCED, ACTIVE),
     _row(Rule.STEPPED_BACK, Phase.PROMOTING),
+    _row(Rule.STEPPED_DOWN, Phase.FAILED),
+    _row(Rule.CUT_SHORT, Phase.FAILED),
     _row(Rule.HALTED, ACTIVE),
     _row(Rule.HELD, ACTIVE),
     _row(Rule.MEASURED, ACTIVE),
@@ -248,6 +267,8 @@ ROWS: tuple[Row, ...] = (
     _row(Rule.GATE_CLOSED, BEFORE_PROMOTION),
     _row(Rule.UNAPPROVED, ACTIVE),
     _row(Rule.NOT_DUE, BEFORE_PROMOTION | {Phase.PROMOTING}),
+    _row(Rule.STEPPING_DOWN, Phase.FAILED),
+    _row(Rule.SHORT_OF_CAPACITY, frozenset({Phase.PROMOTING, Phase.FAILED})),
     _row(Rule.DRAINING, MAY_DRAIN),
     _row(Rule.ON_HOLD, UNDER_WAY),
     _row(Rule.SUSPENDED, ALIVE),

@@ -268,6 +268,23 @@ class AnalysisRollbackWindow:
     steps: tuple[int, ...] = wire(rising(integer(1, 100), bounds.WEIGHTS))
 
 
+FOLLOW_CAPACITY = "capacity"
+"""The value of `rollback.follow`: each step waits for ready pods of the primary."""
+
+
+@frozen(kw_only=True)
+class AnalysisRollback:
+    """The way back after a rollback: percent and time of a step, and the time after which all goes back at once.
+
+    `follow` is what each step waits for.
+    """
+
+    step_weight: int | None = wire(integer(1, 100), required=True)
+    interval: str = wire(duration(zero=False, longest=bounds.WAIT))
+    follow: str = wire(one_of(FOLLOW_CAPACITY))
+    deadline: str = wire(duration(zero=False, longest=bounds.WAIT))
+
+
 @frozen(kw_only=True)
 class Analysis:
     """The analysis section. Weights and ready thresholds are percent."""
@@ -298,13 +315,14 @@ class Analysis:
     inconclusive: int | None = wire(COUNT)
     on_failure: str = wire(one_of(*(choice.value for choice in OnFailure)))
     rollback_window: AnalysisRollbackWindow | None = wire(object_of(AnalysisRollbackWindow))
+    rollback: AnalysisRollback | None = wire(object_of(AnalysisRollback))
     replace_down_primary: bool = wire(BOOLEAN)
     drain: str = wire(duration(zero=True, longest=bounds.WAIT))
 
 
 OWN_FIELDS = (
     *("steps", "bake", "noData", "minSamples", "inconclusive", "onFailure", "rollbackWindow"),
-    *("replaceDownPrimary", "drain"),
+    *("rollback", "replaceDownPrimary", "drain"),
 )
 """The fields of an analysis that Flagger does not have."""
 

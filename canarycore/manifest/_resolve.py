@@ -21,6 +21,7 @@ from canarycore._spec import (
     DRAIN,
     Check,
     CheckKind,
+    GradualReturn,
     Hook,
     HookType,
     NoData,
@@ -36,6 +37,7 @@ from canarycore.manifest._checks._routes import check_route_kind, check_route_re
 from canarycore.manifest._checks._step_requests import check_step_requests
 from canarycore.manifest._duration import parse_duration
 from canarycore.manifest._model import (
+    FOLLOW_CAPACITY,
     SHORTEST_TIMEOUT,
     Analysis,
     AnalysisRollbackWindow,
@@ -121,6 +123,7 @@ def resolve(
         min_samples=analysis.min_samples or 0,
         inconclusive_limit=analysis.inconclusive or 0,
         rollback_window=_rollback_window(analysis.rollback_window),
+        gradual_return=gradual_return(analysis),
         on_failure=OnFailure(analysis.on_failure or OnFailure.ROLLBACK.value),
         replace_down_primary=analysis.replace_down_primary,
         progress_deadline=float(PROGRESS_DEADLINE if deadline is None else deadline),
@@ -305,6 +308,19 @@ def _holds_all_traffic(analysis: Analysis) -> bool:
 
 def _rollback_window(window: AnalysisRollbackWindow | None) -> RollbackWindow | None:
     return None if window is None else RollbackWindow(revisions=window.revisions or 1, steps=window.steps)
+
+
+def gradual_return(analysis: Analysis) -> GradualReturn | None:
+    """Return the steps of the way back after a rollback; by default one for each interval of the analysis."""
+    policy = analysis.rollback
+    if policy is None:
+        return None
+    return GradualReturn(
+        step=policy.step_weight or TOTAL_WEIGHT,
+        interval=parse_duration(policy.interval) if policy.interval else interval_seconds(analysis),
+        deadline=parse_duration(policy.deadline) if policy.deadline else None,
+        follows_capacity=policy.follow == FOLLOW_CAPACITY,
+    )
 
 
 def _step(step: AnalysisStep) -> int | Step:

@@ -70,6 +70,10 @@ MESSAGES: dict[tuple[Phase, Reason], str] = {
 """Message of the condition Promoted by phase and reason; a reason without a row has the message of its phase."""
 
 
+RETURNING = "Rollout failed, traffic goes back to the primary by steps."
+"""Message of the condition Promoted during a gradual return."""
+
+
 def status_to_dict(rollout: Rollout, status: Status) -> dict[str, Any]:
     """Return the status subresource of a rollout, as plain JSON data."""
     fields: dict[str, Any] = to_data(status)
@@ -124,6 +128,7 @@ def _cookies(rollout: Rollout, status: Status) -> dict[str, str]:
 
 def _condition(rollout: Rollout, status: Status) -> dict[str, str]:
     message = MESSAGES.get((status.phase, status.reason)) or MESSAGES[status.phase, Reason.NONE]
+    message = RETURNING if status.returning and status.phase is Phase.FAILED else message
     time = _rfc3339(status.since or 0.0)
     return {
         "type": "Promoted",

@@ -175,6 +175,8 @@ def common_gaps(rollout: Rollout) -> str:
         return "a check begins at a later weight"
     if rollout.has_limits:
         return "a check has limits of its own"
+    if rollout.gradual_return is not None:
+        return "traffic goes back by steps after a rollback"
     same = len(set(rollout.hooks)) < len(rollout.hooks)
     return "two hooks are the same, and so are their answers" if same else excess(rollout)
 

@@ -67,7 +67,7 @@ class InvariantError(CanaryError, AssertionError):
 
     def __init__(self, name: str, text: str, found: str, last: str, script: str) -> None:
         self.name: str = name
-        """I1 to I17, "table" or "promise"."""
+        """I1 to I18, "table" or "promise"."""
         self.found: str = found
         """The way in which the invariant or the promise is broken."""
         self.script: str = script
@@ -80,7 +80,7 @@ class WriteInvariant:
     """An invariant of every write."""
 
     name: str
-    """I1 to I17 or "table"."""
+    """I1 to I18 or "table"."""
     text: str
     """The invariant as a sentence."""
     broken: Callable[[WriteContext, Sequence[CycleRecord]], str | None] = field(repr=False)
@@ -92,7 +92,7 @@ class CycleInvariant:
     """An invariant of every cycle."""
 
     name: str
-    """I1 to I17 or "table"."""
+    """I1 to I18 or "table"."""
     text: str
     """The invariant as a sentence."""
     broken: Callable[[CycleRecord, Sequence[CycleRecord]], str | None] = field(repr=False)
@@ -143,7 +143,7 @@ def routes_are_those_of_the_status(context: WriteContext, history: Sequence[Cycl
     if after is None:
         return None
     status = context.before.status
-    rung = status.rung if status.phase in ACTIVE | PROMOTION else INITIAL_RUNG
+    rung = status.rung if status.phase in ACTIVE | PROMOTION or status.returning else INITIAL_RUNG
     if after.weight + after.primary != after.total:
         return f"{after} does not add up to {after.total}"
     wanted = context.before.rollout.ladder.routes_on(rung)
@@ -310,13 +310,17 @@ def rungs_follow_the_ladder(context: WriteContext, history: Sequence[CycleRecord
         return None
     ladder = context.before.rollout.ladder
     before, after, rule = context.before.status.rung, context.after.status.rung, context.decision.explanation.rule
+    if context.after.status.returning:
+        return None  # I18
     allowed = {before, INITIAL_RUNG}
     if rule is Rule.ADVANCED:
         allowed = {ladder.after(before) or before}
         if _is_within_window(context):
             allowed = {_first_unskipped(context) or before}
     elif rule is Rule.STEPPED_BACK:
-        allowed = {ladder.back(before)}
+        policy = context.before.rollout.gradual_return
+        follows = policy is not None and policy.follows_capacity and not ladder.step_back
+        allowed = {ladder.lower(before, policy.step) if policy is not None and follows else ladder.back(before)}
     elif rule is Rule.SKIPPED_TO:
         command = context.observation.command
         allowed = {ladder.at_weight(0 if command is None else command.weight)}
@@ -452,6 +456,59 @@ _THAW = frozenset(
 """The rules that move a frozen rollout: a command, another revision or the owner's deletion."""
 
 
+def a_gradual_return_goes_down_by_its_steps(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I18: after a rollback each decision takes at most one step of traffic from a canary that serves.
+
+    More goes at once only with an alert. Traffic never goes up again.
+    """
+    del history
+    before, after, rollout = context.before.status, context.after.status, context.before.rollout
+    policy, is_rollback = rollout.gradual_return, after.phase is Phase.FAILED is not before.phase
+    if not context.write.is_commit or not (before.returning or is_rollback) or after.phase is not Phase.FAILED:
+        return None
+    if after.rung.permille > before.rung.permille:
+        return f"the canary got traffic back: {before.rung} became {after.rung}"
+    if context.decision.explanation.rule is Rule.STEPPED_DOWN and after.returning and after.rung == before.rung:
+        return f"a step left the canary at {after.rung}"
+    kinds, target = {notice.kind for notice in context.decision.notices}, context.observation.target
+    if policy is None or NoticeKind.RETURN_CUT_SHORT_ALERT in kinds:
+        return None
+    if is_rollback and (target is None or target.revision != before.applied or not target.ready):
+        return None
+    routes = context.observation.routes
+    weight = before.rung.permille if routes is None else min(before.rung.permille, routes.permille)
+    least = weight - policy.step * (1 if rollout.ladder.tenths else 10)
+    primary = context.observation.primary
+    bears = 0 if primary is None else primary.ready * MOST_PERMILLE
+    if policy.follows_capacity and after.rung.permille < weight and (MOST_PERMILLE - weight) * before.capacity > bears:
+        return f"traffic went back to {primary}, {before.capacity} pods had it before: {weight / 10:g}% was the limit"
+    if after.rung.permille < least:
+        return f"{weight / 10:g}% went to {after.rung.percent:g}% in one step of {policy.step}"
+    return None
+
+
+def a_promotion_does_not_overload_the_primary(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I18: with a policy that follows capacity, a promotion moves one step of traffic to pods that bear theirs.
+
+    More goes at once only with an alert.
+    """
+    del history
+    before, rollout, rule = context.before.status, context.before.rollout, context.decision.explanation.rule
+    policy, primary = rollout.gradual_return, context.observation.primary
+    if not context.write.is_commit or rule not in {Rule.STEPPED_BACK, Rule.FINALISED} or rollout.ladder.in_place:
+        return None
+    if policy is None or not policy.follows_capacity or not before.rung.weight:
+        return None
+    if NoticeKind.RETURN_CUT_SHORT_ALERT in {notice.kind for notice in context.decision.notices}:
+        return None
+    share = MOST_PERMILLE - before.rung.permille
+    if share * before.capacity > (0 if primary is None else primary.ready * MOST_PERMILLE):
+        return f"traffic went to {primary} with {share / 10:g}% already, {before.capacity} pods had all before"
+    most = max(policy.step, rollout.ladder.step_back) * (1 if rollout.ladder.tenths else 10)
+    moved = before.rung.permille - context.after.status.rung.permille
+    return f"{moved / 10:g}% went to the primary in one step" if moved > most else None
+
+
 def a_rejected_revision_does_not_succeed(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """Check I5: a rejected revision is promoted only after another analysis or a command."""
     del history
@@ -542,6 +599,8 @@ EACH_COMMIT: tuple[WriteInvariant, ...] = (
     WriteInvariant("I3", "a rollout in place ends at full weight", a_rollout_in_place_ends_at_full_weight),
     WriteInvariant("I3", "a step is over when it is left", a_step_is_over_when_it_is_left),
     WriteInvariant("I3", "a frozen rollout moves nothing", a_frozen_rollout_moves_nothing),
+    WriteInvariant("I18", "a gradual return goes down by its steps", a_gradual_return_goes_down_by_its_steps),
+    WriteInvariant("I18", "a promotion does not overload the primary", a_promotion_does_not_overload_the_primary),
     WriteInvariant("I5", "a rejected revision does not succeed", a_rejected_revision_does_not_succeed),
     WriteInvariant("I5", "a rejection is remembered", a_rejection_is_remembered),
     WriteInvariant("I9", "failed checks count once and never fall", failed_checks_count_once_and_never_fall),
@@ -678,6 +737,9 @@ def fingerprint(state: State) -> tuple[object, ...]:
         status.history,
         status.rejected,
         status.paused,
+        status.returning,
+        status.capacity,
+        status.cut_short,
         status.handled,
         status.pending,
         _timeless(view.target),

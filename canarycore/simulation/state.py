@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, frozen
 
 from canarycore._enum import TextEnum
-from canarycore._observation import Command, CommandKind, Observation, RouteRefusal, Routes, Workload
+from canarycore._observation import MOST_PERMILLE, Command, CommandKind, Observation, RouteRefusal, Routes, Workload
 from canarycore._record import record
 from canarycore._status import Status
 from canarycore.effects import (
@@ -234,6 +234,24 @@ class Scaler:
     """Whether the autoscaler is paused."""
 
 
+@frozen(kw_only=True)
+class LoadScaler:
+    """The primary's autoscaler: the number of pods follows the share of the requests, some time later."""
+
+    full: int
+    """Number of pods for all requests."""
+    minimum: int = 1
+    """The fewest pods."""
+    lag: float = 0.0
+    """Seconds from a change of the load to the change of the size."""
+    due: float | None = None
+    """Time of the next change of the size (seconds); None while the size fits the load."""
+
+    def size(self, permille: int) -> int:
+        """Return the number of pods for a share of the requests in tenths of a percent."""
+        return max(-(-self.full * permille // MOST_PERMILLE), self.minimum)
+
+
 @record(kw_only=True)
 class FormerRoutes:
     """The routes of a name or a mesh that the manifest had before: users may still call it."""
@@ -317,6 +335,8 @@ class State:
     """Whether another Canary has the route that the manifest names."""
     scaler: Scaler | None = None
     """The target's autoscaler; None where there is none."""
+    load_scaler: LoadScaler | None = None
+    """The primary's autoscaler; None where there is none."""
     kept: tuple[str, ...] = ()
     """Revisions to which the primary can be restored, newest first."""
     command: Command | None = None
@@ -389,10 +409,16 @@ class State:
             target=None if self.target is None else self.target.shifted(seconds),
             primary=None if self.primary is None else self.primary.shifted(seconds),
             former=None if self.former is None else self.former.shifted(seconds),
+            load_scaler=shifted_scaler(self.load_scaler, seconds),
         )
 
 
 _blank = object.__new__
+
+
+def shifted_scaler(scaler: LoadScaler | None, seconds: float) -> LoadScaler | None:
+    """Return the same autoscaler with its time moved by `seconds`."""
+    return scaler if scaler is None or scaler.due is None else evolve(scaler, due=scaler.due + seconds)
 
 
 def attended(state: State) -> State:
@@ -468,8 +494,10 @@ def next_change(state: State) -> float:
     """Return the next time at which the view changes by itself (seconds; inf: never)."""
     target, primary, now, former = state.target, state.primary, state.now, state.former
     taken = inf if former is None or former.since is None else former.since + state.rollout.drain
+    due = inf if state.load_scaler is None or state.load_scaler.due is None else state.load_scaler.due
     return min(
         taken if taken > now else inf,
+        due if due > now else inf,
         inf if target is None else target.next_change(now, state.pace("target", target.revision)),
         inf if primary is None else primary.next_change(now, state.pace("primary", primary.revision)),
     )
@@ -497,7 +525,26 @@ def _become(state: State, workload: str, *, revision: str | None = None, desired
 
 
 def scaled(state: State) -> State:
-    """Return the state after the target's autoscaler acted."""
+    """Return the state after the autoscalers acted."""
+    return _scaled_target(state) if state.load_scaler is None else _scaled_primary(_scaled_target(state))
+
+
+def _scaled_primary(state: State) -> State:
+    scaler, primary, routes = state.load_scaler, state.primary, state.routes
+    if scaler is None:
+        return state
+    is_idle = not state.has_replicas or primary is None or not primary.desired or routes is None
+    size = 0 if routes is None else scaler.size(MOST_PERMILLE - routes.permille)
+    if is_idle or primary is None or size == primary.desired:
+        return state if scaler.due is None else state.but(load_scaler=evolve(scaler, due=None))
+    if scaler.due is None:
+        return state.but(load_scaler=evolve(scaler, due=state.now + scaler.lag))
+    if state.now < scaler.due:
+        return state
+    return resized(state.but(load_scaler=evolve(scaler, due=None)), "primary", size)
+
+
+def _scaled_target(state: State) -> State:
     scaler, target = state.scaler, state.target
     if scaler is None or scaler.paused or target is None or not target.desired:
         return state

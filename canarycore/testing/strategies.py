@@ -25,10 +25,21 @@ from canarycore._fields import describe_value
 from canarycore._ladder import INITIAL_RUNG, Ladder, Rung, Step, Strategy
 from canarycore._limits import PLAIN, CheckLimits, CheckTally
 from canarycore._observation import TOTAL_WEIGHT, Command, CommandKind, Observation, Routes, Workload
-from canarycore._spec import Check, CheckKind, Hook, HookType, NoData, OnFailure, RollbackWindow, Rollout, TargetRef
+from canarycore._spec import (
+    Check,
+    CheckKind,
+    GradualReturn,
+    Hook,
+    HookType,
+    NoData,
+    OnFailure,
+    RollbackWindow,
+    Rollout,
+    TargetRef,
+)
 from canarycore._status import Status
 from canarycore.notices import NoticeKind
-from canarycore.phases import FINISHED, Approval, Pending, Phase, Reason
+from canarycore.phases import FINISHED, Approval, CutShort, Pending, Phase, Reason
 from canarycore.policy import Behaviour, Scenario
 from canarycore.questions import (
     Answer,
@@ -221,6 +232,12 @@ def hooks() -> SearchStrategy[tuple[Hook, ...]]:
     )
 
 
+_RETURNS = (
+    GradualReturn(step=30, interval=5.0),
+    GradualReturn(step=10, interval=30.0, deadline=20.0),
+    GradualReturn(step=40, interval=5.0, deadline=120.0, follows_capacity=True),
+)
+
 _FIELDS: dict[str, SearchStrategy[Any]] = {
     "target": st.builds(TargetRef, name=st.just("podinfo"), kind=st.sampled_from(["Deployment", "DaemonSet"])),
     "ladder": ladders(),
@@ -244,6 +261,7 @@ _FIELDS: dict[str, SearchStrategy[Any]] = {
     "revert_on_deletion": st.booleans(),
     "drain": st.sampled_from([0.0, 1.0]),
     "texts": st.sampled_from([{}, {}, {NoticeKind.SUCCEEDED: "{name} is live", NoticeKind.ADVANCED_WEIGHT: "{0}%"}]),
+    "gradual_return": st.sampled_from([None, None, *_RETURNS]),
 }
 """The usual strategies for the fields of a rollout. Strategies that live as long as the module draw faster."""
 
@@ -301,6 +319,9 @@ def statuses() -> SearchStrategy[Status]:
         drain_until=times,
         reached_at=st.none() | times,
         approval=st.sampled_from(Approval),
+        returning=st.booleans(),
+        capacity=st.integers(0, 3),
+        cut_short=st.sampled_from(CutShort),
         paused=st.booleans(),
         handled=st.sampled_from(["", "c1", "c2"]),
         pending=st.sampled_from([(), (Pending.SETTLE,), (Pending.HOOKS, Pending.SETTLE)]),

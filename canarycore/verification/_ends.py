@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore.driver import Apply, Commit
-from canarycore.phases import ALIVE, IDLE, Phase, Rule
+from canarycore.phases import ALIVE, IDLE, CutShort, Phase, Rule
 from canarycore.simulation.invariants import NAMED_WAITS, fingerprint
 from canarycore.simulation.state import observe, resized
 from canarycore.text import describe_state
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from collections.abc import Set as AbstractSet
 
+    from canarycore._spec import Rollout
     from canarycore.verification._explore import Graph
     from canarycore.verification._model import Node, TrialModel
     from canarycore.verification._paths import ShortestPaths
@@ -102,6 +103,7 @@ _TEXTS = {
     "I10": "in the end all notices are published",
     "I12": "in the end the canary is down",
     "I14": "no revision is lost",
+    "I18": "a gradual return ends, and traffic and capacity never wait for each other",
     "I16": "in the end no former routes are left",
 }
 
@@ -129,6 +131,10 @@ def _check_soundness(node: Node, excuse: Excuse) -> tuple[str, str] | None:
     unpublished = [notice for notice in status.outbox if notice.key not in node.published]
     if unpublished:
         return "I10", f"{unpublished[0].text!r} was never published"
+    if status.returning and not state.rollout.suspend:
+        return "I18", f"{status.rung.percent:g}% of the requests never go back to the primary, by {rule}"
+    if status.cut_short is CutShort.DEADLINE and not excuse & (Excuse.WAIT | Excuse.OTHER) and _is_ample(state.rollout):
+        return "I18", "its deadline passed, though nothing held the traffic back"
     if status.phase not in ALIVE:
         return None if status.phase is Phase.TERMINATED else ("I8", f"it stays in {status.phase.value}")
     if rule in NAMED_WAITS:
@@ -156,6 +162,19 @@ def _check_soundness(node: Node, excuse: Excuse) -> tuple[str, str] | None:
     if is_up and not excuse & (Excuse.SIZE | Excuse.OTHER | Excuse.WAIT):
         return "I12", f"the target keeps running in {status.phase.value}"
     return None
+
+
+def _is_ample(rollout: Rollout) -> bool:
+    """Whether the deadline of a gradual return is longer than its steps and all late timers of a schedule."""
+    policy = rollout.gradual_return
+    if policy is None:
+        return False
+    steps = -(-rollout.ladder.total // policy.step) * policy.interval
+    return rollout.longest_return > steps + _MOST_LATE * rollout.interval
+
+
+_MOST_LATE = 10
+"""Most intervals by which three faults delay a rollout."""
 
 
 def _describe(node: Node) -> str:

@@ -27,7 +27,10 @@ U = TypeVar("U")
 Fingerprint = int
 """A hash of 64 bits."""
 
-_PARTS = ("rollout", "now", "status", "target", "primary", "routes", "former", "scaler", "kept", "command", "paces")
+_PARTS = (
+    *("rollout", "now", "status", "target", "primary", "routes", "former", "scaler", "load_scaler", "kept", "command"),
+    "paces",
+)
 _parts = attrgetter(*_PARTS)
 _numbers = attrgetter("replicas", "deleted", "restored", "claimed")
 """The parts of a state that influence the future: `_parts` by their addresses, `_numbers` by their values."""

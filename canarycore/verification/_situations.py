@@ -12,7 +12,17 @@ from attrs import evolve, field, frozen
 from canarycore._ladder import Ladder, Step, Strategy
 from canarycore._limits import CheckLimits
 from canarycore._observation import CommandKind, Routes
-from canarycore._spec import Check, CheckKind, Hook, HookType, OnFailure, RollbackWindow, Rollout, TargetRef
+from canarycore._spec import (
+    Check,
+    CheckKind,
+    GradualReturn,
+    Hook,
+    HookType,
+    OnFailure,
+    RollbackWindow,
+    Rollout,
+    TargetRef,
+)
 from canarycore.simulation.actions import (
     AttachPods,
     ClaimRoute,
@@ -33,7 +43,7 @@ from canarycore.simulation.actions import (
     SetPace,
     SetScaler,
 )
-from canarycore.simulation.state import NEVER, Scaler, State, after, redeployed, stuck
+from canarycore.simulation.state import NEVER, LoadScaler, Scaler, State, after, redeployed, stuck
 from canarycore.traffic import Affinity, Match, StringMatch
 from canarycore.verification._steps import ActorAction, Excuse
 
@@ -55,6 +65,8 @@ class Trial:
     """The target's autoscaler; None where there is none."""
     has_replicas: bool = True
     """Whether target and primary have pods to scale."""
+    load_scaler: LoadScaler | None = field(init=False)
+    """The primary's autoscaler, where a policy follows its capacity."""
     reduced: tuple[str, ...] = ()
     """Sentences about times and counts of the policy that the trial shortens."""
     starts: tuple[State, ...] = field(init=False, eq=False, repr=False)
@@ -63,17 +75,30 @@ class Trial:
     actions: tuple[ActorAction, ...] = field(init=False, eq=False, repr=False)
     """Actions of others, each with its excuse."""
 
+    @load_scaler.default
+    def _scale_primary(self) -> LoadScaler | None:
+        policy = self.rollout.gradual_return
+        if policy is None or not policy.follows_capacity:
+            return None
+        return LoadScaler(full=_FULL_SIZE, lag=1.5 * self.rollout.interval)
+
     @starts.default
     def _from_nothing_and_from_idle(self) -> tuple[State, ...]:
         pace = after(self.rollout.interval / 4)
         paces = (("primary", pace), ("target", pace))
         empty = State(rollout=self.rollout, scaler=self.scaler, has_replicas=self.has_replicas, paces=paces)
+        if self.load_scaler is not None:
+            empty = empty.but(load_scaler=self.load_scaler, replicas=_FULL_SIZE)
         starts = redeployed(empty, OLD), _with_new_revision(empty, OLD, NEW)
         return starts if self.rollout.rollback_window is None else (*starts, *_with_returns(empty))
 
     @actions.default
     def _list_actions(self) -> tuple[ActorAction, ...]:
         return tuple(_actions_of_others(self.rollout, self.scaler))
+
+
+_FULL_SIZE = 3
+"""Pods of a primary that has all requests, and an autoscaler."""
 
 
 def _with_returns(empty: State) -> tuple[State, ...]:
@@ -182,6 +207,14 @@ STRATEGIES: dict[str, Rollout] = {
     ),
     "canary that bakes": evolve(_POLICY, ladder=Ladder(steps=(50,), bake=15.0)),
     "canary that freezes": evolve(_POLICY, on_failure=OnFailure.FREEZE),
+    "canary that returns by steps": evolve(
+        _POLICY, ladder=Ladder(steps=(40, 80)), gradual_return=GradualReturn(step=30, interval=5.0, deadline=125.0)
+    ),
+    "canary that follows capacity": evolve(
+        _POLICY,
+        ladder=Ladder(steps=(40, 80)),
+        gradual_return=GradualReturn(step=40, interval=5.0, deadline=125.0, follows_capacity=True),
+    ),
     "canary with limits": evolve(_POLICY, checks=(evolve(_CHECK, limits=_LIMITS),)),
     "canary with a rollback window": evolve(_POLICY, rollback_window=RollbackWindow(revisions=2, steps=(60,))),
     "canary after a mirror": evolve(_POLICY, ladder=Ladder(steps=(50,), mirror=True)),
@@ -263,7 +296,11 @@ def trial(rollout: Rollout) -> Trial:
     if ladder.iterations > MOST_ITERATIONS:
         reduced += (f"iterations {MOST_ITERATIONS} instead of {ladder.iterations}",)
         ladder = evolve(ladder, iterations=MOST_ITERATIONS)
-    return trial_as_written(evolve(rollout, ladder=ladder, **shorter), reduced)  # type: ignore[arg-type]
+    policy = rollout.gradual_return and _shorten_return(rollout, rollout.gradual_return, longest)
+    if policy != rollout.gradual_return and policy is not None:
+        reduced += (f"a return of at most {policy.deadline:g} instead of {rollout.longest_return:g}",)
+    shortened = evolve(rollout, ladder=ladder, gradual_return=policy, **shorter)  # type: ignore[arg-type]
+    return trial_as_written(shortened, reduced)
 
 
 def trial_as_written(rollout: Rollout, reduced: tuple[str, ...] = ()) -> Trial:
@@ -275,6 +312,13 @@ def trial_as_written(rollout: Rollout, reduced: tuple[str, ...] = ()) -> Trial:
         scaler=Scaler(minimum=2) if rollout.autoscaled else None,
         reduced=reduced,
     )
+
+
+def _shorten_return(rollout: Rollout, policy: GradualReturn, longest: float) -> GradualReturn:
+    """Return the policy with shorter waits, and a deadline that leaves the time for its steps."""
+    interval = min(policy.interval, longest)
+    needed = -(-rollout.ladder.total // policy.step) * interval + longest
+    return policy if needed >= rollout.longest_return else evolve(policy, interval=interval, deadline=needed)
 
 
 def _shorten(step: int | Step, longest: float) -> int | Step:

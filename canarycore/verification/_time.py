@@ -25,7 +25,7 @@ from attrs import evolve
 from canarycore._record import record
 from canarycore.notices import Notice
 from canarycore.phases import Phase
-from canarycore.simulation.state import SimulatedPods
+from canarycore.simulation.state import SimulatedPods, shifted_scaler
 from canarycore.verification._memory import EMPTY_MEMORY, ProcessMemory
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def rebased(resting: RestState, table: InternTable) -> RestState:
         wake += seconds
         keys = frozenset([_renamed(key, names) for key in memory.published])
         memory = ProcessMemory((), keys, memory.last_goal) if keys or memory.last_goal is not None else EMPTY_MEMORY
-    longest = ceil((rollout.interval + rollout.progress_deadline) / rollout.interval) + 1
+    longest = ceil((rollout.interval + _longest_deadline(rollout)) / rollout.interval) + 1
     poll = _poll(state, rollout)
     if poll > longest and stale is None:
         seconds = (longest - poll) * rollout.interval
@@ -130,7 +130,10 @@ def _moved(state: State, seconds: float, status: Status) -> State:
     """Return the state with its times moved; `status` is its status with moved times."""
     target, primary = _moved_pods(state.target, seconds), _moved_pods(state.primary, seconds)
     former = None if state.former is None else state.former.shifted(seconds)
-    return state.but(now=state.now + seconds, status=status, target=target, primary=primary, former=former)
+    scaler = shifted_scaler(state.load_scaler, seconds)
+    return state.but(
+        now=state.now + seconds, status=status, target=target, primary=primary, former=former, load_scaler=scaler
+    )
 
 
 def _moved_status(status: Status, seconds: float, names: dict[str, str]) -> Status:
@@ -155,6 +158,12 @@ def _moved_pods(pods: SimulatedPods | None, seconds: float) -> SimulatedPods | N
         return pods
     moved = pods.shifted(seconds)
     return evolve(moved, changed=LONG_AGO) if pods.changed == LONG_AGO else moved
+
+
+def _longest_deadline(rollout: Rollout) -> float:
+    """Return the longest time after which a decision depends on an age, in seconds."""
+    policy = rollout.gradual_return
+    return max(rollout.progress_deadline, rollout.longest_return, 0.0 if policy is None else policy.interval)
 
 
 def _poll(state: State, rollout: Rollout) -> int:
@@ -198,7 +207,7 @@ def recent(memory: ProcessMemory, state: State) -> ProcessMemory:
 
 def _cut(state: State, rollout: Rollout) -> State:
     now, status = state.now, state.status
-    long, jump = rollout.progress_deadline + (1 + JUMP) * rollout.interval, JUMP * rollout.interval
+    long, jump = _longest_deadline(rollout) + (1 + JUMP) * rollout.interval, JUMP * rollout.interval
     target, primary = _cut_pods(state, state.target, "target", long), _cut_pods(state, state.primary, "primary", long)
     times: dict[str, Any] = {}
     if LONG_AGO != status.drain_until < now - jump:
@@ -210,7 +219,8 @@ def _cut(state: State, rollout: Rollout) -> State:
         times["tallies"] = tuple([evolve(each, at=LONG_AGO) if each.at < oldest else each for each in status.tallies])
     if status.since is not None and status.since < now - jump:
         steady = all(pods is not None and pods.changed == LONG_AGO for pods in (target, primary))
-        oldest = now - (jump if steady and status.phase is not Phase.TERMINATING else long)
+        is_timed = status.returning or status.phase is Phase.TERMINATING
+        oldest = now - (jump if steady and not is_timed else long)
         if status.since < oldest:
             times["since"] = oldest
     former = _cut_routes(state, long)

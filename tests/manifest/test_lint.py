@@ -76,6 +76,8 @@ def old_analysis() -> dict:
 
 
 RATE = {"name": "request-success-rate", "interval": "1m", "thresholdRange": {"min": 99}}
+SERVICE = {"apiVersion": "v1", "kind": "Service", "name": "podinfo"}
+FOLLOW = {"stepWeight": 10, "follow": "capacity"}
 STEPS = [{"weight": 5, "hold": "10m"}, {"weight": 50}]
 
 CASES = [
@@ -115,6 +117,25 @@ CASES = [
             canary(analysis={"rollbackWindow": {"revisions": 2, "steps": [20]}}),
             canary(analysis={"rollbackWindow": {"revisions": 2}}),
             canary(analysis=BLUE_GREEN | {"rollbackWindow": {"revisions": 2, "steps": [100]}}),
+        ],
+    ),
+    (
+        "return-ignored",
+        [canary(analysis=AB | {"rollback": {"stepWeight": 10}})],
+        [canary(analysis=BLUE_GREEN | {"rollback": {"stepWeight": 10}})],
+    ),
+    (
+        "follow-ignored",
+        [canary(analysis={"rollback": FOLLOW}, targetRef=SERVICE)],
+        [canary(analysis={"rollback": FOLLOW}), canary(targetRef=SERVICE)],
+    ),
+    (
+        "short-return",
+        [canary(analysis={"rollback": {"stepWeight": 10, "interval": "1m", "deadline": "3m"}})],
+        [
+            canary(analysis={"rollback": {"stepWeight": 10, "interval": "1m", "deadline": "4m"}}),
+            canary(analysis={"rollback": {"stepWeight": 50, "deadline": "10s"}}),
+            canary(analysis={"rollback": {"stepWeight": 10}}),
         ],
     ),
     (

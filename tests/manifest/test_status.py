@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from canarycore import Phase, Reason, Rollout, Rung, Status, TargetRef, Verdict
 from canarycore.manifest import ManifestError, parse, resolve, status_from_dict, status_to_dict
 from canarycore.notices import Notice, NoticeKind
-from canarycore.phases import Approval, Pending
+from canarycore.phases import Approval, CutShort, Pending
 from canarycore.results import AnalysisResult, CheckResult, RolloutEnd
 from canarycore.testing.strategies import tallies
 from canarycore.traffic import Affinity
@@ -79,6 +79,9 @@ STATUSES = st.builds(
     rejected=st.lists(TEXTS.filter(bool), max_size=3).map(tuple),
     drain_until=TIMES,
     paused=st.booleans(),
+    returning=st.booleans(),
+    capacity=st.integers(0, 50),
+    cut_short=st.sampled_from(CutShort),
     handled=TEXTS,
     refusal=TEXTS,
     reached_at=st.none() | TIMES,
@@ -114,6 +117,16 @@ def test_a_status_survives_a_round_trip_through_json(rollout, status):
     ]
 
 
+def test_a_gradual_return_is_a_failed_rollout_with_a_weight_for_flagger():
+    status = Status(phase=Phase.FAILED, reason=Reason.CHECKS, since=AT, rung=Rung(weight=30), returning=True)
+    written = status_to_dict(resolve(parse(canary())), status)
+    assert (written["phase"], written["canaryWeight"]) == ("Failed", 30)
+    assert json.loads(written["canarycore"])["returning"] is True
+    (condition,) = written["conditions"]
+    assert (condition["status"], condition["reason"]) == ("False", "Failed")
+    assert condition["message"] == "Rollout failed, traffic goes back to the primary by steps."
+
+
 def test_the_property_covers_every_field_of_a_status():
     assert {field.name for field in attrs.fields(Status) if field.init} == {
         *("phase", "reason", "since", "analysed_at", "rung", "failed_checks", "holds", "applied", "promoted"),
@@ -123,6 +136,9 @@ def test_the_property_covers_every_field_of_a_status():
             "rejected",
             "drain_until",
             "paused",
+            "returning",
+            "capacity",
+            "cut_short",
             "handled",
             "refusal",
             "reached_at",

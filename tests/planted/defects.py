@@ -152,12 +152,12 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "flagger d: the promotion steps never end",
         "_decide.py",
-        "    if ladder.step_back and rung.is_exposed:\n"
-        "        after = ladder.back(rung)\n"
+        "    if step and rung.is_exposed:\n"
+        "        after = ladder.lower(rung, step)\n"
         "        builder.emit(NoticeKind.PRIMARY_WEIGHT, format_weight(after.routes.primary, tenths=after.tenths))\n"
         "        if after.weight > 0:\n",
-        "    if ladder.step_back:\n"
-        "        after = ladder.back(rung)\n"
+        "    if step:\n"
+        "        after = ladder.lower(rung, step)\n"
         "        builder.emit(NoticeKind.PRIMARY_WEIGHT, format_weight(after.routes.primary, tenths=after.tenths))\n"
         "        if after.weight >= 0:\n",
         "decisions/test_defects.py::test_defect_d_promotion_steps_end_although_the_canary_has_no_weight",
@@ -324,6 +324,83 @@ DEFECTS: tuple[Defect, ...] = (
         "    return window is not None and revision in status.history[: window.revisions]\n",
         "    return window is not None and revision in (status.history + status.rejected)[: window.revisions]\n",
         "test_verify.py::test_a_rejected_revision_that_comes_back_takes_every_step",
+    ),
+    _search(
+        "the weight of an aborted rollout never returns to 0",
+        "_gradual_return.py",
+        "    return after if after.weight else INITIAL_RUNG\n",
+        "    return after if after.weight else rung\n",
+        "test_verify.py::test_a_gradual_return_ends_by_its_steps",
+    ),
+    _search(
+        "the traffic waits for the scale-down that waits for the traffic",
+        "_goal.py",
+        "        canary=Scale.UP,\n        primary=status.promoted,\n        replacement=status.promoted,\n",
+        "        canary=Scale.DOWN,\n        primary=status.promoted,\n        replacement=status.promoted,\n",
+        "test_verify.py::test_a_gradual_return_ends_by_its_steps",
+    ),
+    _search(
+        "the load waits for the pods that wait for the load",
+        "_gradual_return.py",
+        "    overload = explain_overload(builder, status.rung)\n",
+        "    overload = explain_overload(builder, _step_down(rollout, policy, status.rung))\n",
+        "test_verify.py::test_a_return_that_follows_capacity_neither_overloads_the_primary_nor_waits_in_a_circle",
+    ),
+    _search(
+        "a return does not count the ready pods of the primary",
+        "_gradual_return.py",
+        "share * capacity <= ready * MOST_PERMILLE:\n",
+        "share * capacity <= max(ready, capacity) * MOST_PERMILLE:\n",
+        "test_verify.py::test_a_return_that_follows_capacity_neither_overloads_the_primary_nor_waits_in_a_circle",
+    ),
+    _core(
+        "a restart takes the size of a primary that has shrunk",
+        "_transitions.py",
+        "**reset_analysis(builder), paused=paused)",
+        '**{**reset_analysis(builder), "capacity": count_capacity(builder)}, paused=paused)',
+        "analyses/test_gradual_return.py::test_a_restart_keeps_the_size_from_before",
+    ),
+    _search(
+        "a promotion does not count the ready pods of a primary that shrank",
+        "_decide.py",
+        "    if not (overload and status.rung.weight):\n        return _step_back(builder)\n",
+        "    if overload or status.rung.weight:\n        return _step_back(builder)\n",
+        "test_verify.py::test_a_return_that_follows_capacity_neither_overloads_the_primary_nor_waits_in_a_circle",
+    ),
+    _search(
+        "a promotion moves all traffic onto a primary that its autoscaler shrank",
+        "_gradual_return.py",
+        "    return policy.step\n",
+        "    return ladder.step_back\n",
+        "test_verify.py::test_a_return_that_follows_capacity_neither_overloads_the_primary_nor_waits_in_a_circle",
+    ),
+    _core(
+        "a gradual return has no end",
+        "_gradual_return.py",
+        "    if why is CutShort.NONE and observation.has_reached(end):\n",
+        "    if why is CutShort.NONE and observation.has_reached(end) and rollout.suspend:\n",
+        "analyses/test_gradual_return.py::test_the_deadline_takes_all_traffic_back_at_once_with_one_alert",
+    ),
+    _core(
+        "a gradual return is committed after its first step",
+        "_gradual_return.py",
+        '    return {"rung": rung, "returning": True}\n',
+        '    return {"rung": status.rung, "returning": True}\n',
+        "analyses/test_gradual_return.py::test_a_status_says_that_traffic_returns_and_why_before_the_effect",
+    ),
+    _core(
+        "a gradual return cannot leave a failed promotion",
+        "_goal.py",
+        "        is_rejecting=True,\n",
+        "        is_rejecting=False,\n",
+        "analyses/test_gradual_return.py::test_each_kind_of_rollback_goes_back_by_steps",
+    ),
+    _core(
+        "a rejected revision gets traffic back",
+        "_gradual_return.py",
+        "    if routes is None or routes.permille >= rung.permille:\n",
+        "    if routes is None or routes.permille != rung.permille:\n",
+        "analyses/test_gradual_return.py::test_traffic_that_somebody_takes_away_does_not_come_back",
     ),
     _core(
         "a return skips the steps that the window names",

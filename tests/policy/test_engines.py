@@ -18,7 +18,7 @@ import pytest
 from attrs import evolve
 from hypothesis import given, settings
 
-from canarycore import Check, CheckKind, Hook, HookType, Ladder, NoData, Rollout, Strategy, TargetRef
+from canarycore import Check, CheckKind, GradualReturn, Hook, HookType, Ladder, NoData, Rollout, Strategy, TargetRef
 from canarycore.policy import Behaviour, NotCovered, Outcome, Scenario, Summary, exact, summarise, vector
 from canarycore.policy._tails import at_most, order_statistic_below
 from canarycore.policy.sampled import simulate, sweep
@@ -339,6 +339,12 @@ def test_each_engine_refuses_a_policy_that_takes_too_long(name):
     ):
         with pytest.raises(NotCovered, match=r"more than 1?[01],?000 intervals"):
             engine()
+
+
+def test_no_engine_without_the_core_covers_a_return_by_steps():
+    rollout = policy(gradual_return=GradualReturn(step=20, interval=30.0))
+    assert exact.find_gap(rollout, scenario()) == vector.find_gap(rollout, scenario())
+    assert "by steps after a rollback" in exact.find_gap(rollout, scenario())
 
 
 def test_the_exact_engine_refuses_too_many_states():

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 from attrs import evolve
 
-from canarycore import Command, CommandKind, Ladder, NoData, Phase, Reason, Strategy, cycle
+from canarycore import Command, CommandKind, GradualReturn, Ladder, NoData, Phase, Reason, Strategy, cycle
 from canarycore.simulation import Deploy, Pace, Recreate, Scaler, SendCommand, SetPace
 from canarycore.simulation._program import source, with_imports
 from canarycore.verification import (
@@ -61,6 +61,21 @@ def test_a_rejected_revision_that_comes_back_takes_every_step():
         ((), ("v1",)),
     ]
     assert verify(windowed, 0).violations == ()
+
+
+def test_a_gradual_return_ends_by_its_steps():
+    assert verify(SITUATIONS["plain"]("steps", STRATEGIES["canary that returns by steps"]), 0).violations == ()
+
+
+def test_a_return_that_follows_capacity_neither_overloads_the_primary_nor_waits_in_a_circle():
+    assert verify(SITUATIONS["plain"]("capacity", STRATEGIES["canary that follows capacity"]), 0).violations == ()
+
+
+def test_a_trial_shortens_a_gradual_return():
+    slow = GradualReturn(step=50, interval=3600.0, deadline=86400.0)
+    limited = trial(evolve(STRATEGIES["canary"], gradual_return=slow))
+    assert limited.rollout.gradual_return == GradualReturn(step=50, interval=20.0, deadline=60.0)
+    assert limited.reduced == ("a return of at most 60 instead of 86400",)
 
 
 def test_a_trial_limits_the_iterations_of_a_policy():

@@ -17,13 +17,15 @@ from attrs import evolve, field, frozen
 
 from canarycore._ladder import Ladder, Step, Strategy
 from canarycore._observation import TOTAL_WEIGHT
-from canarycore._spec import Check, CheckKind, Hook, Rollout
+from canarycore._spec import Check, CheckKind, GradualReturn, Hook, Rollout
 from canarycore.errors import Problem
 from canarycore.manifest._duration import format_duration
 from canarycore.manifest._lint import _checks, _routing, _steps
 from canarycore.manifest._lint._rule import LintContext, LintRule
 from canarycore.manifest._model import (
+    FOLLOW_CAPACITY,
     Analysis,
+    AnalysisRollback,
     AnalysisStep,
     Canary,
     CanaryAlert,
@@ -39,6 +41,7 @@ from canarycore.manifest._model import (
 
 ROLLOUT_RULES = (
     *("max-below-step", "overshoot", "step-fields", "short-hold", "short-deadline"),
+    *("return-ignored", "follow-ignored", "short-return"),
     *("no-bake", "late-check", "step-match", "step-mirror"),
     *("no-checks", "unit", "long-window", "short-window", "duplicate-name", "long-hook", "endless-hook", "bad-url"),
     *("placeholder-address", "no-ab-routing", "unrouted-match", "match-kind", "nginx-cookie", "nginx-headers"),
@@ -135,6 +138,7 @@ def _canary(rollout: Rollout) -> Canary:
         step_weights=() if has_steps else tuple(step for step in ladder.steps if isinstance(step, int)),
         steps=tuple(map(_step, ladder.steps)) if has_steps else (),
         bake=format_duration(ladder.bake) if ladder.bake else "",
+        rollback=_rollback(rollout.gradual_return),
         step_weight_promotion=ladder.step_back or None,
         mirror=ladder.mirror,
         mirror_weight=rollout.mirror_weight if rollout.mirror_weight < TOTAL_WEIGHT else None,
@@ -159,6 +163,17 @@ def _canary(rollout: Rollout) -> Canary:
             progress_deadline_seconds=int(rollout.progress_deadline),
             skip_analysis=rollout.skip_analysis,
         ),
+    )
+
+
+def _rollback(policy: GradualReturn | None) -> AnalysisRollback | None:
+    if policy is None:
+        return None
+    return AnalysisRollback(
+        step_weight=policy.step,
+        interval=format_duration(policy.interval),
+        follow=FOLLOW_CAPACITY if policy.follows_capacity else "",
+        deadline="" if policy.deadline is None else format_duration(policy.deadline),
     )
 
 
@@ -195,6 +210,7 @@ def _rename(name: re.Match[str]) -> str:
 def _translate_path(problem: Problem) -> Problem:
     path = problem.path.removeprefix("spec.").removeprefix("analysis").removeprefix(".")
     path = re.sub(r"^(metrics\[\d+\])\.interval$", r"\1.window", path)
+    path = re.sub(r"^rollback\b", "gradual_return", path)
     path = re.sub(r"^(steps\[\d+\]|bake\b)", r"ladder.\1", path)
     return evolve(problem, path=_translate(path) or "rollout", found=_CAMEL.sub(_rename, problem.found))
 

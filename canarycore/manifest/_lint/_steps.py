@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from canarycore._ladder import Strategy
+from canarycore._ladder import Ladder, Rung, Strategy
 from canarycore.manifest._checks._step_requests import STEP_RULES
 from canarycore.manifest._duration import format_duration, parse_duration
 from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
@@ -18,6 +18,7 @@ from canarycore.manifest._resolve import (
     check_rollback_window,
     check_steps,
     check_steps_requests,
+    gradual_return,
 )
 from canarycore.text import shorten
 
@@ -150,6 +151,35 @@ def _promotion_steps_ignored(context: LintContext) -> Iterator[Finding]:
         yield Finding(context.at("stepWeightPromotion"), "stepWeightPromotion", arguments)
 
 
+def _return_ignored(context: LintContext) -> Iterator[Finding]:
+    if context.analysis.rollback is not None and not any(rung.weight for rung in _weighted(context.ladder)):
+        arguments = {"strategy": context.strategy.value, "provider": context.provider}
+        yield Finding(context.at("rollback"), "rollback", arguments)
+
+
+def _follow_ignored(context: LintContext) -> Iterator[Finding]:
+    policy, kind = context.analysis.rollback, context.canary.spec.target_ref.kind
+    if policy is not None and policy.follow and kind == "Service":
+        yield Finding(context.at("rollback.follow"), f"{policy.follow} of a target of kind {kind}")
+
+
+def _weighted(ladder: Ladder) -> Sequence[Rung]:
+    """Return the rungs that may have a weight: rungs that count iterations have none before the last."""
+    return ladder.rungs if ladder.strategy is Strategy.WEIGHTS else ladder.rungs[-1:]
+
+
+def _short_return(context: LintContext) -> Iterator[Finding]:
+    policy = gradual_return(context.analysis)
+    if policy is None:
+        return
+    deadline = _progress_deadline(context) if policy.deadline is None else policy.deadline
+    steps = -(-max((rung.weight for rung in _weighted(context.ladder)), default=0) // policy.step)
+    takes = (steps - 1) * policy.interval
+    if takes > deadline:
+        arguments = {"takes": format_duration(takes), "steps": steps}
+        yield Finding(context.at("rollback"), f"a deadline of {format_duration(deadline)}", arguments)
+
+
 def _unrouted_weights(context: LintContext) -> Iterator[Finding]:
     if context.provider == UNROUTED and context.canary.analysis and not context.analysis.iterations:
         yield Finding(context.at("iterations"), "an analysis without iterations", {"count": context.ladder.iterations})
@@ -189,9 +219,13 @@ def _no_tolerance(context: LintContext) -> Iterator[Finding]:
         yield Finding(context.at("threshold"), f"threshold {value}")
 
 
-def _short_deadline(context: LintContext) -> Iterator[Finding]:
+def _progress_deadline(context: LintContext) -> int:
     given = context.canary.spec.progress_deadline_seconds
-    deadline = PROGRESS_DEADLINE if given is None else given
+    return PROGRESS_DEADLINE if given is None else given
+
+
+def _short_deadline(context: LintContext) -> Iterator[Finding]:
+    deadline = _progress_deadline(context)
     if context.canary.analysis and deadline < context.interval:
         arguments = {"interval": format_duration(context.interval)}
         yield Finding("spec.progressDeadlineSeconds", f"a progress deadline of {deadline}s", arguments)
@@ -260,6 +294,27 @@ RULES: tuple[LintRule[LintContext], ...] = (
         _promotion_steps_ignored,
         "no stepWeightPromotion: {strategy} on {provider} ignores it",
         "Remove the field.",
+    ),
+    LintRule(
+        "return-ignored",
+        "warning",
+        _return_ignored,
+        "none: {strategy} on {provider} sends no share of the requests to the canary, so none goes back by steps",
+        "Remove it.",
+    ),
+    LintRule(
+        "follow-ignored",
+        "warning",
+        _follow_ignored,
+        "none: such a target has no number of pods, so no step waits for them",
+        "Remove it.",
+    ),
+    LintRule(
+        "short-return",
+        "warning",
+        _short_return,
+        "at least {takes}, the time of {steps} steps: at the deadline the rest goes back at once, with an alert",
+        "Raise the deadline, take greater steps, or shorten their interval.",
     ),
     LintRule(
         "unrouted-weights",

@@ -10,6 +10,7 @@ from attrs import evolve
 from canarycore import (
     CheckLimits,
     CommandKind,
+    GradualReturn,
     HookType,
     Ladder,
     NoData,
@@ -48,6 +49,8 @@ HELD = evolve(GATED, no_data=NoData.HOLD, inconclusive_limit=2)
 FREEZES = evolve(GATED, on_failure=OnFailure.FREEZE)
 MEASURES = evolve(GATED, checks=tuple(evolve(check, limits=CheckLimits(count=3)) for check in GATED.checks))
 APPROVED = evolve(GATED, ladder=Ladder(steps=(Step(weight=20, approval=True), Step(weight=60, approval=True))))
+RETURNS = evolve(GATED, gradual_return=GradualReturn(step=30, interval=5.0))
+HURRIES = evolve(GATED, gradual_return=GradualReturn(step=1, interval=5.0, deadline=6.0))
 WINDOWED = evolve(GATED, rollback_window=RollbackWindow(revisions=1))
 ROLLBACK = evolve(GATED, hooks=(*GATED.hooks, hook(HookType.ROLLBACK)))
 
@@ -91,6 +94,8 @@ STORIES = [
     (Phase.PROGRESSING, (Edit(APPROVED),)),
     (Phase.SUCCEEDED, (Edit(WINDOWED), Deploy("v1"))),
     (Phase.SUCCEEDED, (Edit(WINDOWED), AnswerHook("confirm-promotion", (False, True)), Deploy("v1"))),
+    (Phase.WAITING_PROMOTION, (Edit(RETURNS), SendCommand(CommandKind.ABORT))),
+    (Phase.WAITING_PROMOTION, (Edit(HURRIES), SendCommand(CommandKind.ABORT))),
 ]
 
 
@@ -101,6 +106,14 @@ def commit_only(phase: Phase) -> SimulatedCluster:
     world.step()
     assert world.phase is phase
     return world
+
+
+def short_of_capacity(command: CommandKind) -> SimulatedCluster:
+    """Return a cluster whose primary has fewer pods than the traffic that is to come back needs."""
+    policy = GradualReturn(step=30, interval=5.0, follows_capacity=True)
+    world = at(Phase.WAITING_PROMOTION).do(Edit(evolve(GATED, gradual_return=policy)))
+    world.state = world.state.but(status=world.status.but(capacity=9))
+    return world.do(SendCommand(command)).run(until=25.0)
 
 
 def rerouted_in_the_drain() -> Iterator[SimulatedCluster]:
@@ -127,6 +140,7 @@ def story_ends() -> Iterator[SimulatedCluster]:
         yield commit_only(Phase.PROMOTING).do(Deploy(revision)).run(until=25.0)
     for phase in Phase:
         yield at(phase)
+    yield from map(short_of_capacity, (CommandKind.ABORT, CommandKind.PROMOTE))
     yield from rerouted_in_the_drain()
     for situation in SITUATIONS.values():
         yield play(POLICIES["weights"], situation)

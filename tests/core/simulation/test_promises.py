@@ -185,7 +185,9 @@ def test_a_counterexample_is_short_and_comes_soon():
     ladders = st.builds(
         Ladder, steps=st.lists(st.integers(1, 100), min_size=1, max_size=3, unique=True).map(sorted_tuple)
     )
-    rollouts = some.rollouts(ladder=ladders, checks=st.just((SUCCESS_RATE,)), threshold=st.integers(1, 10))
+    rollouts = some.rollouts(
+        ladder=ladders, checks=st.just((SUCCESS_RATE,)), threshold=st.integers(1, 10), gradual_return=st.none()
+    )
 
     @given(rollouts, some.scenarios(), st.data())
     @settings(ALWAYS_THE_SAME)

@@ -18,6 +18,7 @@ VALUES = {
     "inconclusive": (3, "3"),
     "onFailure": ("freeze", "freeze"),
     "rollbackWindow": ({"revisions": 3, "steps": [20]}, '{"revisions": 3, "steps": [20]}'),
+    "rollback": ({"stepWeight": 20}, '{"stepWeight": 20}'),
     "replaceDownPrimary": (True, "true"),
     "drain": ("1m30s", "1m30s"),
 }
@@ -31,6 +32,7 @@ WRONG = {
     "inconclusive": "2.5",
     "onFailure": "ignore",
     "rollbackWindow": "3 revisions",
+    "rollback": "20",
     "replaceDownPrimary": "yes",
     "drain": "30",
 }
@@ -93,7 +95,8 @@ def test_an_annotation_and_a_field_agree_or_are_refused(name):
     value, text = VALUES[name]
     assert parse(annotated({name: value}, **{name: text})).analysis == parse(canary(analysis={name: value})).analysis
     others = {"noData": "fail", "onFailure": "rollback", "drain": "9s", "replaceDownPrimary": False, "bake": "9m"}
-    other = {"steps": [{"weight": 7}], "rollbackWindow": {"revisions": 7}, **others}.get(name, 77)
+    others |= {"steps": [{"weight": 7}], "rollbackWindow": {"revisions": 7}, "rollback": {"stepWeight": 7}}
+    other = others.get(name, 77)
     (problem,) = problems_of(annotated({name: other}, **{name: text}))
     assert (problem.path, problem.rule) == (at(name), "contradiction")
     assert f"spec.analysis.{name}" in problem.remedy

@@ -72,6 +72,7 @@ def test_lint_names_the_annotation_of_each_field_that_flaggers_definition_drops(
         "inconclusive": 2,
         "onFailure": "freeze",
         "rollbackWindow": {"revisions": 3},
+        "rollback": {"stepWeight": 20},
         "replaceDownPrimary": True,
         "drain": "9s",
     }

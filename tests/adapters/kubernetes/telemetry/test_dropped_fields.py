@@ -51,6 +51,7 @@ TEXTS = {
     "noData": "hold",
     "onFailure": "freeze",
     "rollbackWindow": '{"revisions": 3}',
+    "rollback": '{"stepWeight": 20}',
     "replaceDownPrimary": "true",
     "routeKind": "",
     "routeRefs": "[]",

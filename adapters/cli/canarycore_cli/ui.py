@@ -7,7 +7,6 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from canarycore.errors import Refused
 from canarycore_cli.console import OK, out
 from canarycore_cli.signals import cancel_on_signals
 from canarycore_kubernetes.api.cluster import Cluster
@@ -30,7 +29,7 @@ async def _serve_until_signal(options: ClusterOptions, port: int) -> None:
     with cancel_on_signals(signal.SIGTERM, signal.SIGINT):
         async with (
             options.client() as client,
-            Cluster(client.fenced(_refuse_write), namespace=options.selected_namespace) as cluster,
+            Cluster(client.read_only("the page"), namespace=options.selected_namespace) as cluster,
         ):
             canaries = Canaries(cluster, provider=options.provider)
             await canaries.keys()  # an error of the connection ends the command, not only a request
@@ -38,8 +37,3 @@ async def _serve_until_signal(options: ClusterOptions, port: int) -> None:
             async with serve_locally(ClusterPageSource(cluster, canaries), viewer, port=port) as address:
                 out().print(address, markup=False, soft_wrap=True)
                 await asyncio.Event().wait()
-
-
-def _refuse_write() -> None:
-    """Refuse the writes of the page itself: only its viewer writes."""
-    raise Refused("the page writes nothing")

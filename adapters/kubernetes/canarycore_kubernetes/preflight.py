@@ -137,12 +137,13 @@ async def check_cluster(
     )
     if shared_gateways is not None:
         problems += _cross_namespace_problems(valid, tuple(shared_gateways))
-    for name, canary in valid.items():
-        problems += await _missing_features(client, name, canary, provider)
-        problems += await _missing_routes(client, name, canary, provider)
+    routed = dict(_load_meshes(valid, provider))
+    for name, (mesh, context) in routed.items():
+        problems += await _missing_features(client, name, mesh, context)
+        problems += await _missing_routes(client, name, mesh, context)
     problems += await _pruned_fields(client, bodies)
     providers = {canary.spec.provider or provider for canary in valid.values()}
-    kinds = frozenset(_further_kinds(valid.values(), provider))
+    kinds = frozenset(_further_kinds(routed.values()))
     problems += await _missing_kinds(client, providers, kinds)
     problems += await _missing_rights(client, account, providers, namespace, kinds)
     return PreflightReport(canaries=tuple(sorted(canaries)), problems=tuple(problems))
@@ -233,10 +234,18 @@ def _missing_object(canary: str, reference: NeededObject) -> Problem:
     )
 
 
-async def _missing_features(client: Client, name: str, canary: Canary, provider: str) -> list[Problem]:
+def _load_meshes(canaries: Mapping[str, Canary], provider: str) -> Iterator[tuple[str, tuple[Mesh, RenderContext]]]:
+    """Yield the mesh of each Canary and its input, by the Canary's name."""
+    installed = find_installed_providers()
+    for name, canary in canaries.items():
+        with suppress(CanaryError):  # the linter reports what is wrong with the manifest
+            rollout = resolve(canary, provider=provider, installed=installed)
+            yield name, (load_mesh(rollout.provider), RenderContext(canary=canary, rollout=rollout))
+
+
+async def _missing_features(client: Client, name: str, mesh: Mesh, context: RenderContext) -> list[Problem]:
     """Report the fields that need a feature which a gateway of the Canary lacks."""
     try:
-        mesh, context = _load(canary, provider)
         needed = new_features(mesh, context, routes_of_rungs(context.rollout), {})
     except CanaryError:  # the linter reports what is wrong with the manifest
         return []
@@ -263,13 +272,10 @@ async def _missing_features(client: Client, name: str, canary: Canary, provider:
     ]
 
 
-async def _missing_routes(client: Client, name: str, canary: Canary, provider: str) -> list[Problem]:
+async def _missing_routes(client: Client, name: str, mesh: Mesh, context: RenderContext) -> list[Problem]:
     """Report the routes of the owner that a Canary names and that the cluster lacks."""
-    references = canary.spec.service.route_refs if canary.spec.service else ()
-    try:
-        mesh, context = _load(canary, provider)
-    except CanaryError:  # the linter reports what is wrong with the manifest
-        return []
+    service = context.canary.spec.service
+    references = service.route_refs if service else ()
     refs = {(ref.kind.kind, ref.name): ref for ref in mesh.refs(context)}
     needed = (
         NeededObject(path=f"spec.service.routeRefs[{index}]", kind=ref.kind, namespace=ref.namespace, name=ref.name)
@@ -281,19 +287,15 @@ async def _missing_routes(client: Client, name: str, canary: Canary, provider: s
     ]
 
 
-def _load(canary: Canary, provider: str) -> tuple[Mesh, RenderContext]:
-    """Return the mesh of a Canary and its input. Raise CanaryError for a manifest that is wrong."""
-    rollout = resolve(canary, provider=provider, installed=find_installed_providers())
-    return load_mesh(rollout.provider), RenderContext(canary=canary, rollout=rollout)
+_FURTHER = frozenset(place for places in FURTHER_ROUTING_RIGHTS.values() for place in places)
+"""The group and the plural of each kind of route that not every Canary of its provider needs."""
 
 
-def _further_kinds(canaries: Iterable[Canary], provider: str) -> Iterator[Kind]:
+def _further_kinds(routed: Iterable[tuple[Mesh, RenderContext]]) -> Iterator[Kind]:
     """Yield the kinds of routes that Canaries choose and that not each Canary of their provider needs."""
-    further = {place for places in FURTHER_ROUTING_RIGHTS.values() for place in places}
-    for canary in canaries:
+    for mesh, context in routed:
         with suppress(CanaryError):  # the linter reports what is wrong with the manifest
-            mesh, context = _load(canary, provider)
-            yield from (ref.kind for ref in mesh.refs(context) if (ref.kind.group, ref.kind.plural) in further)
+            yield from (ref.kind for ref in mesh.refs(context) if (ref.kind.group, ref.kind.plural) in _FURTHER)
 
 
 async def _pruned_fields(client: Client, bodies: Iterable[Json]) -> list[Problem]:
@@ -391,8 +393,7 @@ async def _missing_rights(
 ) -> list[Problem]:
     """Report the rights that the controller needs and its account lacks."""
     home, _, name = account.partition("/")
-    further = {place for places in FURTHER_ROUTING_RIGHTS.values() for place in places}
-    unused = further - {(kind.group, kind.plural) for kind in kinds}
+    unused = _FURTHER - {(kind.group, kind.plural) for kind in kinds}
     try:
         if await client.get(SERVICE_ACCOUNT, home, name) is None:
             return [

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from canarycore._fields import fault
 from canarycore.errors import Problem
 from canarycore.manifest._model import Analysis, Canary
 from canarycore.manifest._reader._fields import fields_of
@@ -27,22 +28,24 @@ def check_route_kind(canary: Canary, provider: str) -> Iterator[Problem]:
     if service is None or not service.route_kind:
         return
     if not has_route_kinds(chosen):
-        expected = f"none: the provider {chosen} writes no routes of the Gateway API"
-        remedy = "Remove the field, or use the provider gatewayapi:v1."
-        yield _problem("spec.service.routeKind", service.route_kind, expected, remedy)
+        yield _unrouted("spec.service.routeKind", service.route_kind, chosen, _RULE)
         return
     kind = ROUTE_KINDS[service.route_kind]
     for name in kind.lacks:
         if _is_set(canary, service, name):
             path = name.replace("analysis", canary.analysis_path) if name.startswith("analysis") else f"spec.{name}"
             remedy = f"Remove the field, or use routeKind: {HTTP_ROUTE}."
-            yield _problem(path, f"the field beside routeKind: {service.route_kind}", f"none: {kind.reason}", remedy)
+            yield fault(
+                f"the field beside routeKind: {service.route_kind}", f"none: {kind.reason}", remedy, _RULE, part=path
+            )
     for path in () if kind.has_requests else (*canary.step_matches, *canary.step_mirrors):
         remedy = f"Remove the field, or use routeKind: {HTTP_ROUTE}."
-        yield _problem(path, f"the field beside routeKind: {service.route_kind}", f"none: {kind.reason}", remedy)
+        yield fault(
+            f"the field beside routeKind: {service.route_kind}", f"none: {kind.reason}", remedy, _RULE, part=path
+        )
     if kind.needs_hosts and not service.hosts:
         expected = f"the names that clients ask for: a {service.route_kind} chooses by them"
-        yield _problem("spec.service.hosts", "nothing", expected, "Add the field.")
+        yield fault("nothing", expected, "Add the field.", _RULE, part="spec.service.hosts")
     if service.route_kind == GRPC_ROUTE:
         for path, conditions in {"spec.service.match": service.match, **canary.matches}.items():
             for index, condition in enumerate(conditions):
@@ -55,9 +58,7 @@ def check_route_refs(canary: Canary, provider: str) -> Iterator[Problem]:
     if service is None or not service.route_refs:
         return
     if not has_route_kinds(chosen):
-        expected = f"none: the provider {chosen} writes no routes of the Gateway API"
-        remedy = "Remove the field, or use the provider gatewayapi:v1."
-        yield _problem(at, "references to routes", expected, remedy, _REFERENCES)
+        yield _unrouted(at, "references to routes", chosen, _REFERENCES)
         return
     analysis = canary.analysis or Analysis()
     given = {
@@ -71,14 +72,14 @@ def check_route_refs(canary: Canary, provider: str) -> Iterator[Problem]:
     for path, name in paths.items():
         expected = "none: the routes of service.routeRefs get weights only, for all their requests"
         remedy = "Remove the field, or routeRefs."
-        yield _problem(path, f"{name} beside routeRefs", expected, remedy, _REFERENCES)
+        yield fault(f"{name} beside routeRefs", expected, remedy, _REFERENCES, part=path)
     own = (service.route_kind or HTTP_ROUTE, service.name or canary.spec.target_ref.name)
     known = {own} if service.gateway_refs else set()
     for index, reference in enumerate(service.route_refs):
         place = (reference.kind or HTTP_ROUTE, reference.name)
         if place in known:
             found = f"the {place[0]} {place[1]} {'of the Canary itself' if place == own else 'twice'}"
-            yield _problem(f"{at}[{index}]", found, "another route", "Remove the reference.", _REFERENCES)
+            yield fault(found, "another route", "Remove the reference.", _REFERENCES, part=f"{at}[{index}]")
         known.add(place)
 
 
@@ -94,11 +95,13 @@ def _check_grpc_condition(path: str, condition: Match) -> Iterator[Problem]:
     remedy = "Write the condition with headers, or with uri: {prefix: /package.Service/}."
     for name, is_given in (("queryParams", condition.query_params), ("method", condition.method)):
         if is_given:
-            yield _problem(f"{path}.{name}", f"a match by {name}", expected, remedy)
+            yield fault(f"a match by {name}", expected, remedy, _RULE, part=f"{path}.{name}")
     uri = condition.uri
     if uri is not None and not uri.is_presence and find_grpc_method(uri) is None:
-        yield _problem(f"{path}.uri", f"a match by {uri.kind}: {shorten(uri.value)}", expected, remedy)
+        yield fault(f"a match by {uri.kind}: {shorten(uri.value)}", expected, remedy, _RULE, part=f"{path}.uri")
 
 
-def _problem(path: str, found: str, expected: str, remedy: str, rule: str = _RULE) -> Problem:
-    return Problem(path=path, found=found, expected=expected, remedy=remedy, rule=rule)
+def _unrouted(path: str, found: str, provider: str, rule: str) -> Problem:
+    """Return the problem of a field about routes of the Gateway API, of which the provider writes none."""
+    expected = f"none: the provider {provider} writes no routes of the Gateway API"
+    return fault(found, expected, "Remove the field, or use the provider gatewayapi:v1.", rule, part=path)

@@ -99,9 +99,7 @@ def _scaler_limits(context: LintContext) -> Iterator[Finding]:
 
 
 def _long_name(context: LintContext) -> Iterator[Finding]:
-    for problem in check_names(context.canary, context.provider):
-        arguments = {"expected": problem.expected, "remedy": problem.remedy}
-        yield Finding(problem.path, problem.found, arguments)
+    return map(Finding.of, check_names(context.canary, context.provider))
 
 
 def _shared_ingress(context: LintContext) -> Iterator[Finding]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from canarycore._ladder import Strategy
-from canarycore.errors import Problem
 from canarycore.manifest._checks._pods import POD_RULES, check_pods
 from canarycore.manifest._checks._routes import check_route_kind, check_route_refs
 from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
@@ -160,9 +159,8 @@ def _pods(rule: str) -> Callable[[LintContext], Iterator[Finding]]:
     """Return a check of one limit of a provider that splits by numbers of pods."""
 
     def check(context: LintContext) -> Iterator[Finding]:
-        for problem in check_pods(context.canary, context.provider):
-            if problem.rule == rule:
-                yield Finding(problem.path, problem.found, {"expected": problem.expected, "remedy": problem.remedy})
+        problems = check_pods(context.canary, context.provider)
+        return (Finding.of(problem) for problem in problems if problem.rule == rule)
 
     return check
 
@@ -179,15 +177,11 @@ def _missing_reference(context: LintContext) -> Iterator[Finding]:
 
 
 def _route_kind(context: LintContext) -> Iterator[Finding]:
-    return map(_finding, check_route_kind(context.canary, context.provider))
+    return map(Finding.of, check_route_kind(context.canary, context.provider))
 
 
 def _route_refs(context: LintContext) -> Iterator[Finding]:
-    return map(_finding, check_route_refs(context.canary, context.provider))
-
-
-def _finding(problem: Problem) -> Finding:
-    return Finding(problem.path, problem.found, {"expected": problem.expected, "remedy": problem.remedy})
+    return map(Finding.of, check_route_refs(context.canary, context.provider))
 
 
 RULES: tuple[LintRule[LintContext], ...] = (

@@ -187,6 +187,11 @@ class Finding:
     arguments: Mapping[str, object] = Factory(dict)
     """Values for the placeholders in the rule's texts."""
 
+    @classmethod
+    def of(cls, problem: Problem) -> Finding:
+        """Return the finding of a problem, for a rule with the texts `{expected}` and `{remedy}`."""
+        return cls(problem.path, problem.found, {"expected": problem.expected, "remedy": problem.remedy})
+
 
 _LONGEST_FOUND = 300
 """Most characters of the found value, which may repeat a name of any length."""

@@ -103,8 +103,7 @@ def _unrouted_steps(context: LintContext) -> Iterator[Finding]:
 
 
 def _no_bake(context: LintContext) -> Iterator[Finding]:
-    for problem in check_bake(context.canary, context.provider):
-        yield Finding(problem.path, problem.found, {"expected": problem.expected, "remedy": problem.remedy})
+    return map(Finding.of, check_bake(context.canary, context.provider))
 
 
 def _short_hold(context: LintContext) -> Iterator[Finding]:

@@ -423,7 +423,7 @@ async def test_an_unknown_provider_is_an_error_that_names_those_installed(istio)
     istio.given["consul"] = (istio.manifest, rollout)
     refusal = await istio.router.observe(rollout)
     assert isinstance(refusal, RouteRefusal)
-    assert "unknown meshes 'consul': installed are apisix, appmesh" in refusal.reason
+    assert "unknown meshes 'consul': installed are alb, apisix, appmesh" in refusal.reason
 
 
 async def test_a_provider_may_name_the_mesh_behind_an_interface(istio):
@@ -765,6 +765,55 @@ async def test_a_route_of_the_owner_gets_the_weights_and_goes_back_without_a_tra
     await set_weight(20)
     await bench.restore(service=service)
     assert _content(api.get(api.path(body))) == _content(before)
+
+
+@pytest.fixture
+def connection_routes(api):
+    """The kinds of routes without requests, with any content: their definitions are not among those of the meshes."""
+    group, where = "gateway.networking.k8s.io", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "subresources": {"status": {}}}
+    version["schema"] = {"openAPIV3Schema": {"type": "object", "properties": {"spec": anything, "status": anything}}}
+    names = []
+    for kind in ("TCPRoute", "TLSRoute"):
+        plural = f"{kind.lower()}s"
+        names.append(f"{plural}.{group}")
+        api.create(
+            {
+                "apiVersion": "apiextensions.k8s.io/v1",
+                "kind": "CustomResourceDefinition",
+                "metadata": {
+                    "name": names[-1],
+                    "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"},
+                },
+                "spec": {
+                    "group": group,
+                    "names": {"kind": kind, "plural": plural},
+                    "scope": "Namespaced",
+                    "versions": [version],
+                },
+            }
+        )
+    for name in names:
+        api.eventually(f"{where}/{name}", lambda body: body.get("status", {}).get("acceptedNames", {}).get("kind"))
+    yield
+    for name in names:
+        api.delete(f"{where}/{name}")
+        _gone(api, f"{where}/{name}")
+
+
+@pytest.mark.usefixtures("connection_routes")
+@pytest.mark.parametrize("kind", ["TCPRoute", "TLSRoute"])
+async def test_a_route_without_requests_gets_the_weights_and_goes_with_its_canary(kind, namespace, cluster, api):
+    put("gatewayapi:v1", namespace, api)
+    bench = Bench(f"gatewayapi:v1 {kind}", namespace, cluster, api)
+    for weight in (0, 20, 50):
+        await bench.set_routes(None, Routes(weight=weight))
+        assert await bench.observe() == Routes(weight=weight)
+        (rule,) = bench.body()["spec"]["rules"]
+        assert weights_of(rule["backendRefs"]) == (100 - weight, weight)
+    await bench.restore()
+    assert bench.body() is None
 
 
 def _content(body):

@@ -14,7 +14,7 @@ import attrs
 
 from canarycore.codec import to_data
 from canarycore.driver import preview
-from canarycore.errors import ManifestError, Refused, WorldError
+from canarycore.errors import ManifestError, WorldError
 from canarycore.policy import describe_policy
 from canarycore.questions import describe_question
 from canarycore.text import format_timespan
@@ -50,7 +50,7 @@ async def _describe(options: ClusterOptions, name: str, *, last: int, as_json: b
     settings = Options(mesh_provider=options.provider)
     async with (
         options.client() as client,
-        Cluster(client.fenced(_refuse_write), namespace=options.selected_namespace) as cluster,
+        Cluster(client.read_only("describe"), namespace=options.selected_namespace) as cluster,
     ):
         canaries = Canaries(cluster, provider=options.provider)
         async with open_adapters(cluster, canaries, settings) as adapters:
@@ -92,11 +92,6 @@ async def observe_canary(adapters: Adapters, canaries: Canaries, key: str) -> tu
         routes=observation.routes,
     )
     return await begin_anew(stored, observation.primary, adapters.workload), observation
-
-
-def _refuse_write() -> None:
-    """Refuse the warnings that the controller's adapters write when an observation fails."""
-    raise Refused("describe writes nothing")
 
 
 def _next_json(step: NextStep, now: float) -> dict[str, Any]:

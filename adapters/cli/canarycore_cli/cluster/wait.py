@@ -84,7 +84,7 @@ async def _wait(options: ClusterOptions, name: str, goal: WaitGoal, seconds: flo
         async with (
             asyncio.timeout(seconds),
             options.client() as client,
-            Cluster(client.fenced(_refuse_write), namespace=options.selected_namespace) as cluster,
+            Cluster(client.read_only("wait"), namespace=options.selected_namespace) as cluster,
         ):
             canaries = Canaries(cluster, provider=options.provider)
             async with open_adapters(cluster, canaries, settings) as adapters:
@@ -112,8 +112,3 @@ async def _wait(options: ClusterOptions, name: str, goal: WaitGoal, seconds: flo
                     await asyncio.sleep(POLL)
     err().print(f"{key}: not {goal.value} within {seconds:g} s: {latest}", markup=False)
     return TIMED_OUT
-
-
-def _refuse_write() -> None:
-    """Refuse the warnings that the controller's adapters write when an observation fails."""
-    raise Refused("wait writes nothing")

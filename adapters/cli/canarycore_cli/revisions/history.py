@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from canarycore.errors import Refused
 from canarycore_cli.cluster.connect import find_key
 from canarycore_cli.console import OK, err, out, print_json
 from canarycore_kubernetes.api.cluster import Cluster
@@ -36,7 +35,7 @@ def history(options: ClusterOptions, name: str, *, as_json: bool) -> int:
 async def _history(options: ClusterOptions, name: str, *, as_json: bool) -> None:
     async with (
         options.client() as client,
-        Cluster(client.fenced(_refuse_write), namespace=options.selected_namespace) as cluster,
+        Cluster(client.read_only("history"), namespace=options.selected_namespace) as cluster,
     ):
         canaries = Canaries(cluster, provider=options.provider)
         revisions = await read_history(cluster, canaries, await find_key(canaries, options, name))
@@ -44,10 +43,6 @@ async def _history(options: ClusterOptions, name: str, *, as_json: bool) -> None
         print_json({"canary": revisions.key, "revisions": list(map(_to_json, revisions.revisions))})
     else:
         _print(revisions)
-
-
-def _refuse_write() -> None:
-    raise Refused("history writes nothing")
 
 
 def undo(options: ClusterOptions, name: str, revision: str) -> int:

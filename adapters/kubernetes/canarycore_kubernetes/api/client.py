@@ -292,6 +292,17 @@ class Client:
         other._fence = fence  # noqa: SLF001 - an instance of this class
         return other
 
+    def read_only(self, reader: str) -> Client:
+        """Return a copy that raises Refused for each write, also for warnings of the adapters that it serves.
+
+        reader: the part that writes nothing, in the words of the refusal.
+        """
+
+        def refuse() -> None:
+            raise Refused(f"{reader} writes nothing")
+
+        return self.fenced(refuse)
+
     @property
     def server(self) -> str:
         """The address of the API server, without a path or credentials."""

@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING, Self
 from attrs import evolve
 
 from canarycore.driver import preview
-from canarycore.errors import Refused
 from canarycore.phases import ACTIVE, PROMOTED
 from canarycore.questions import describe_question
 from canarycore_kubernetes.api.cluster import Cluster
@@ -87,11 +86,7 @@ async def observe(
 
 def read_only_cluster(client: Client, options: Options) -> Cluster:
     """Return a cluster that refuses every write and reads no Secret."""
-    return Cluster(client.fenced(_refuse_write), namespace=options.namespace, reads_secrets=False)
-
-
-def _refuse_write() -> None:
-    raise Refused("an observer writes nothing")
+    return Cluster(client.read_only("an observer"), namespace=options.namespace, reads_secrets=False)
 
 
 class Observer:

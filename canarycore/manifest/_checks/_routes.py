@@ -31,18 +31,12 @@ def check_route_kind(canary: Canary, provider: str) -> Iterator[Problem]:
         yield _unrouted("spec.service.routeKind", service.route_kind, chosen, _RULE)
         return
     kind = ROUTE_KINDS[service.route_kind]
-    for name in kind.lacks:
-        if _is_set(canary, service, name):
-            path = name.replace("analysis", canary.analysis_path) if name.startswith("analysis") else f"spec.{name}"
-            remedy = f"Remove the field, or use routeKind: {HTTP_ROUTE}."
-            yield fault(
-                f"the field beside routeKind: {service.route_kind}", f"none: {kind.reason}", remedy, _RULE, part=path
-            )
-    for path in () if kind.has_requests else (*canary.step_matches, *canary.step_mirrors):
+    paths = [_path(canary, name) for name in kind.lacks if _is_set(canary, service, name)]
+    paths += () if kind.has_requests else (*canary.step_matches, *canary.step_mirrors)
+    for path in paths:
+        found = f"the field beside routeKind: {service.route_kind}"
         remedy = f"Remove the field, or use routeKind: {HTTP_ROUTE}."
-        yield fault(
-            f"the field beside routeKind: {service.route_kind}", f"none: {kind.reason}", remedy, _RULE, part=path
-        )
+        yield fault(found, f"none: {kind.reason}", remedy, _RULE, part=path)
     if kind.needs_hosts and not service.hosts:
         expected = f"the names that clients ask for: a {service.route_kind} chooses by them"
         yield fault("nothing", expected, "Add the field.", _RULE, part="spec.service.hosts")
@@ -81,6 +75,10 @@ def check_route_refs(canary: Canary, provider: str) -> Iterator[Problem]:
             found = f"the {place[0]} {place[1]} {'of the Canary itself' if place == own else 'twice'}"
             yield fault(found, "another route", "Remove the reference.", _REFERENCES, part=f"{at}[{index}]")
         known.add(place)
+
+
+def _path(canary: Canary, name: str) -> str:
+    return name.replace("analysis", canary.analysis_path) if name.startswith("analysis") else f"spec.{name}"
 
 
 def _is_set(canary: Canary, service: Service, name: str) -> bool:

@@ -9,13 +9,19 @@ import pytest
 from canarycore_runtime.registry import installed
 from tests.adapters.mesh.meshes import ENTRIES, REFERENCES, VARIANTS
 from tests.fuzz.everything import opened
-from tests.fuzz.findings import STUCK, judge, load, reduce, run, save
+from tests.fuzz.findings import STUCK, USUAL, judge, load, reduce, run, save
 from tests.fuzz.mutation import expand, is_recipe, to_text
 from tests.fuzz.session import Session, table
 from tests.fuzz.targets import Target
 
 CORPUS = sorted(Path(__file__, "..", "corpus").resolve().glob("*.json"))
 SAMPLE = {"spec": {"weight": 10, "routes": [{"host": "a"}, {"host": "b"}]}, "name": "podinfo"}
+
+
+def compute(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
 
 
 def target(call, **more):
@@ -71,15 +77,16 @@ def test_a_documented_error_is_no_finding():
 
 
 def test_a_slow_call_is_found(monkeypatch):
-    monkeypatch.setattr("tests.fuzz.findings.SLOW", 0.1)
+    monkeypatch.setattr("tests.fuzz.findings.SLOW", 0.02)
+    reader = target(lambda body: compute(0.4))
+    assert judge(reader, SAMPLE, run(reader, SAMPLE)).signature.startswith("slow")
 
-    def work(body):
-        end = time.process_time() + 0.2
-        while time.process_time() < end:
-            pass
 
-    found = judge(target(work), SAMPLE, run(target(work), SAMPLE))
-    assert found.signature.startswith("slow")
+def test_a_call_on_a_slow_machine_is_no_finding(monkeypatch):
+    monkeypatch.setattr("tests.fuzz.findings.SLOW", 0.02)
+    monkeypatch.setattr("tests.fuzz.findings._yardstick", lambda: 10 * USUAL)
+    reader = target(lambda body: compute(0.1))
+    assert judge(reader, SAMPLE, run(reader, SAMPLE)) is None
 
 
 def test_an_endless_call_is_stopped(monkeypatch):

@@ -109,12 +109,11 @@ class RevisionHistory:
 
 
 async def read_history(cluster: Cluster, canaries: Canaries, key: str) -> RevisionHistory:
-    """Return the revisions of a Canary's target. It writes nothing. Raise ManifestError if the Canary is invalid."""
-    canary = await canaries.find(key)
-    if canary is None:
-        raise Refused(f"canary {key} was deleted")
-    if not isinstance(canary, ValidCanary):
-        raise ManifestError(canary.problems)
+    """Return the revisions of a Canary's target. It writes nothing.
+
+    Raise Refused if the Canary was deleted, and ManifestError if it is invalid.
+    """
+    canary = await _find(canaries, key)
     workloads, rollout = ClusterWorkloads(cluster, canaries), canary.rollout
     observed = await workloads.observe(rollout)
     status = canary.status
@@ -145,6 +144,20 @@ async def read_history(cluster: Cluster, canaries: Canaries, key: str) -> Revisi
 
 
 async def undo(cluster: Cluster, canaries: Canaries, history: RevisionHistory, past: PastRevision) -> None:
-    """Give the target the pod template of a revision. Raise Conflict if the target has changed meanwhile."""
-    if past.template is not None and await canaries.find(history.key) is not None:
-        await ClusterWorkloads(cluster, canaries).undo(history.rollout, past.template)
+    """Give the target the pod template of a revision that `choose` has returned.
+
+    Raise Refused if the Canary was deleted or Kubernetes keeps no template, and Conflict if the target has changed.
+    """
+    await _find(canaries, history.key)
+    if past.template is None:
+        raise Refused(f"{history.key}: Kubernetes keeps no pod template of revision {past.revision}")
+    await ClusterWorkloads(cluster, canaries).undo(history.rollout, past.template)
+
+
+async def _find(canaries: Canaries, key: str) -> ValidCanary:
+    canary = await canaries.find(key)
+    if canary is None:
+        raise Refused(f"canary {key} was deleted")
+    if not isinstance(canary, ValidCanary):
+        raise ManifestError(canary.problems)
+    return canary

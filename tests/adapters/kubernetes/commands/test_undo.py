@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from canarycore import Phase, Rollout, Status, TargetRef
 from canarycore.bounds import REVISIONS
+from canarycore.errors import Refused
 from canarycore.phases import PROMOTED
 from canarycore_cli.main import app
 from canarycore_kubernetes import controller
@@ -275,6 +276,17 @@ def test_a_full_list_of_rejections_is_shown(shop):
     shop.put(applied=shop.known[V3], promoted=shop.known[V3], rejected=rejected)
     unknown = [each["revision"] for each in shop.history() if not each["images"]]
     assert unknown == [*reversed(rejected)]
+
+
+async def test_an_undo_is_refused_if_the_canary_is_deleted_meanwhile(client, shop):
+    key = f"{NAMESPACE}/podinfo"
+    async with Cluster(client, namespace=NAMESPACE) as cluster:
+        history = await read_history(cluster, Canaries(cluster, provider="kubernetes"), key)
+    await asyncio.to_thread(shop.api.delete, CANARY.path(NAMESPACE, "podinfo"))
+    async with Cluster(client, namespace=NAMESPACE) as cluster:
+        with pytest.raises(Refused, match=f"canary {key} was deleted"):
+            await undo(cluster, Canaries(cluster, provider="kubernetes"), history, history.choose(""))
+    assert shop.image == V3
 
 
 async def test_the_rollout_after_an_undo_is_an_ordinary_one(client, api, kubeconfig, monkeypatch):

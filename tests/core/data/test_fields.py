@@ -88,7 +88,7 @@ WRONG: list[tuple[type, dict[str, object], str, str]] = [
     (Ladder, {"steps": (5, 1001), "tenths": True}, "steps[1]", "found 1001, expected a whole number from 1 to 1000"),
     (Ladder, {"step": 10, "top": 1001, "tenths": True}, "top", "found 1001, expected a whole number from 1 to 1000"),
     (Ladder, {"steps": (Step(weight=500),)}, "steps[0].weight", "found 500, expected a whole number from 1 to 100"),
-    (Step, {"weight": 1001}, "weight", "found 1001, expected a whole number from 1 to 1000"),
+    (Step, {"weight": 1001}, "weight", "found 1001, expected a whole number from 0 to 1000"),
     (Ladder, {"step": 10, "tenths": 1}, "tenths", "found 1, expected True or False"),
     (Ladder, {"step": 10, "in_place": 1}, "in_place", "found 1, expected True or False"),
     (Ladder, {"step": 10, "step_back": 5, "in_place": True}, "step_back", "found 5, expected 0: a rollout in place"),

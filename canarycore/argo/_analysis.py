@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from json import dumps
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import define, field, frozen
 
 from canarycore.argo._conditions import Range, is_gap, read_conditions
 from canarycore.argo._document import DocumentPart, Json, drop_none, make_resource
 from canarycore.argo._gaps import Gaps
+from canarycore.argo._metric_providers import READERS
 from canarycore.text import shorten
 
 CONSECUTIVE_ERROR_LIMIT = 4
@@ -55,11 +54,11 @@ class _Metric:
         """Return the provider and the query; None if there is no equivalent."""
         node = self.node.at("provider")
         names = list(map(str, node.value)) if isinstance(node.value, Mapping) else []
-        read = _PROVIDERS.get(names[0]) if len(names) == 1 else None
+        read = READERS.get(names[0]) if len(names) == 1 else None
         if read is None:
             found = f"the provider {shorten(', '.join(names))}"
             remedy = "Write a MetricTemplate, or a webhook that calls your own check."
-            self._omit(node, found, f"one of {', '.join(_PROVIDERS)}", remedy)
+            self._omit(node, found, f"one of {', '.join(READERS)}", remedy)
             return None
         provider, query = read(node.at(names[0]))
         provider, query = provider | {"address": self.fill(provider.get("address", ""))}, self.fill(query)
@@ -90,7 +89,7 @@ class _Metric:
         """Return the fields of the measurements."""
         times = {"initialDelay": self.text("initialDelay"), "every": self.text("interval")}
         fields: Json = {name: text for name, text in times.items() if text}
-        for name, default in _LIMITS.items():
+        for name, default in LIMITS.items():
             node = self.node.at(name)
             value = node.take()
             number = DocumentPart(self.fill(value) if isinstance(value, str) else value).number()
@@ -157,7 +156,7 @@ class ChecksOfAnalyses:
             return ""
         if name in {each["name"] for each in self.metrics}:
             name = f"{template}-{name}"
-        reference = _NO_NAME.sub("-", f"{self.rollout}-{name}".lower()).strip("-")
+        reference = compose_name(self.rollout, name)
         entry: Json = {"name": name, "templateRef": {"name": reference}, "interval": "1m"}
         entry["thresholdRange"] = drop_none({"min": limits.minimum, "max": limits.maximum})
         entry |= {"fromWeight": use.from_weight} if use.from_weight else {}
@@ -169,7 +168,7 @@ class ChecksOfAnalyses:
         return name
 
 
-_LIMITS = {
+LIMITS: dict[str, int | None] = {
     "count": None,
     "failureLimit": 0,
     "inconclusiveLimit": 0,
@@ -177,6 +176,11 @@ _LIMITS = {
     "consecutiveSuccessLimit": None,
 }
 """The counts of a metric, with Argo's defaults."""
+
+
+def compose_name(*parts: str) -> str:
+    """Return the name of a resource from names of any characters."""
+    return _NO_NAME.sub("-", "-".join(parts).lower()).strip("-")
 
 
 def _arguments(node: DocumentPart) -> dict[str, str]:
@@ -189,56 +193,3 @@ def _arguments(node: DocumentPart) -> dict[str, str]:
 
 def _dry_runs(node: DocumentPart) -> list[str]:
     return [item.text("metricName") for item in node.items("dryRun")]
-
-
-# providers --------------------------------------------------------------------------------------------------------
-
-
-def _read_prometheus(node: DocumentPart) -> tuple[Json, str]:
-    provider: Json = {"type": "prometheus", "address": node.text("address")}
-    headers = {item.text("key"): [item.text("value")] for item in node.items("headers")}
-    if headers:
-        provider["headers"] = headers
-    if node.take("insecure") is True:
-        provider["insecureSkipVerify"] = True
-    return provider, node.text("query")
-
-
-def _read_datadog(node: DocumentPart) -> tuple[Json, str]:
-    return {"type": "datadog", "secretRef": {"name": "datadog"}}, node.text("query")
-
-
-def _read_newrelic(node: DocumentPart) -> tuple[Json, str]:
-    return {"type": "newrelic", "secretRef": {"name": node.text("profile", default="newrelic")}}, node.text("query")
-
-
-def _read_influxdb(node: DocumentPart) -> tuple[Json, str]:
-    return {"type": "influxdb", "secretRef": {"name": node.text("profile", default="influxdb")}}, node.text("query")
-
-
-def _read_graphite(node: DocumentPart) -> tuple[Json, str]:
-    target = node.text("query")
-    for letter, code in (("%", "%25"), ("&", "%26"), ("+", "%2B"), (";", "%3B")):
-        target = target.replace(letter, code)
-    return {"type": "graphite", "address": node.text("address")}, f"target={target}"
-
-
-def _read_cloudwatch(node: DocumentPart) -> tuple[Json, str]:
-    return {"type": "cloudwatch"}, dumps(_capitalised(node.take("metricDataQueries")))
-
-
-def _capitalised(value: Any) -> Any:
-    """Return a value whose field names begin with a capital, as Flagger writes CloudWatch's."""
-    if isinstance(value, Mapping):
-        return {f"{str(name)[:1].upper()}{str(name)[1:]}": _capitalised(inner) for name, inner in value.items()}
-    return [_capitalised(inner) for inner in value] if isinstance(value, list) else value
-
-
-_PROVIDERS: dict[str, Callable[[DocumentPart], tuple[Json, str]]] = {
-    "prometheus": _read_prometheus,
-    "datadog": _read_datadog,
-    "newRelic": _read_newrelic,
-    "cloudWatch": _read_cloudwatch,
-    "graphite": _read_graphite,
-    "influxdb": _read_influxdb,
-}

@@ -10,7 +10,7 @@ from canarycore.argo._document import DocumentPart
 from canarycore.errors import Problem
 from canarycore.text import shorten
 
-_KNOWN = (
+_OF_ARGO = (
     ("ambassador", "another provider", "Choose a provider that canarycore has, and set spec.provider."),
     ("plugins", "another provider", "Choose a provider that canarycore has, and set spec.provider."),
     ("managedRoutes", "nothing", "The controller makes its routes itself: remove them."),
@@ -57,13 +57,32 @@ _KNOWN = (
     ("authentication", "a Secret", "Name a Secret in the provider's secretRef."),
     ("rangeQuery", "an instant query", "Write a query whose result is one number."),
 )
-"""The name of a field, the value that the Canary takes there, and the remedy."""
+"""Fields of Argo: the name of a field, the value that the Canary takes there, and the remedy."""
+
+_OF_CANARIES = (
+    ("webhooks", "nothing", "Write a metric of Argo's providers web or job for each."),
+    ("alerts", "nothing", "Subscribe to Argo's notifications by annotations."),
+    ("sessionAffinity", "nothing", "Set it in the routes of your mesh."),
+    ("mirror", "a mirror of a step", "Set mirror of the steps."),
+    ("match", "a match of a step", "Set match of the steps."),
+    ("bake", "nothing", "Set scaleDownDelaySeconds of the Rollout."),
+    ("drain", "nothing", "Set abortScaleDownDelaySeconds of the Rollout."),
+    ("autoscalerRef", "nothing", "Let the autoscaler refer to the Rollout."),
+    ("rollbackWindow", "a number of revisions", "Remove rollbackWindow.steps."),
+    ("templateVariables", "nothing", "Write the values into the query."),
+)
+"""Fields of Canaries: the name of a field, the value that the Rollout takes there, and the remedy."""
+
+_TABLES = {"Canary": _OF_ARGO, "Rollout": _OF_CANARIES}
+"""The fields without an equivalent, by the kind that a document becomes."""
 
 
 @define
 class Gaps:
     """The gaps of one conversion, in the order of their discovery."""
 
+    to: str = "Canary"
+    """The kind that the document becomes."""
     problems: list[Problem] = field(factory=list)
 
     def report(self, node: DocumentPart, found: str, expected: str, remedy: str) -> None:
@@ -77,15 +96,14 @@ class Gaps:
     def report_unread(self, document: DocumentPart) -> None:
         """Add all parts of a document that nobody has read."""
         for node in document.unread():
-            for part in _split(node):
+            for part in self._split(node):
                 fields = part.path.replace("[", ".[").split(".")
-                known = next((each for each in _KNOWN if each[0] in fields), None)
-                _, expected, remedy = known or ("", "nothing: a Canary has no such field", "Remove it.")
+                known = next((each for each in _TABLES[self.to] if each[0] in fields), None)
+                _, expected, remedy = known or ("", f"nothing: a {self.to} has no such field", "Remove it.")
                 self.report(part, shorten(str(part.value)), expected, remedy)
 
-
-def _split(node: DocumentPart) -> list[DocumentPart]:
-    """Return the fields of a part if one of them is known, else the part."""
-    if isinstance(node.value, Mapping) and any(name in node.value for name, _, _ in _KNOWN):
-        return [inner for inner in map(node.at, map(str, node.value)) if inner]
-    return [node]
+    def _split(self, node: DocumentPart) -> list[DocumentPart]:
+        """Return the fields of a part if one of them is known, else the part."""
+        if isinstance(node.value, Mapping) and any(name in node.value for name, _, _ in _TABLES[self.to]):
+            return [inner for inner in map(node.at, map(str, node.value)) if inner]
+        return [node]

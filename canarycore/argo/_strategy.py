@@ -71,7 +71,7 @@ class _ManagedRoutes:
     def set_mirror(self, route: DocumentPart) -> bool:
         """Set or remove a mirror. Return whether it is one of all requests. Without a match it ends, as in Argo."""
         matches = [part.value for part in route.items("match")]
-        if any(match != _ALL_PATHS for match in matches):
+        if any(match != ALL_PATHS for match in matches):
             return False
         name, share = route.text("name"), route.number("percentage")
         route.take("match")
@@ -106,7 +106,7 @@ class _ManagedRoutes:
             )
 
 
-_ALL_PATHS = {"path": {"prefix": "/"}}
+ALL_PATHS = {"path": {"prefix": "/"}}
 """The match of a mirror of all requests."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TEMPLATE = {"metadata": {"labels": {"app": "shop"}}, "spec": {"containers": [{"name": "shop", "image": "shop:1"}]}}
 SELECTOR = {"matchLabels": {"app": "shop"}}
+ISTIO = {"istio": {"virtualService": {"name": "shop"}}}
 
 
 def rollout(strategy, **spec):

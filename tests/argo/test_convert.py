@@ -12,7 +12,19 @@ from canarycore import Ladder, RollbackWindow, Step, Strategy
 from canarycore.argo import convert, convert_files, is_argos
 from canarycore.manifest import lint, load, parse, resolve
 from canarycore.verification import verify
-from tests.argo.rollouts import EXAMPLES, PAUSE, SERVICE, SHORT, blue_green, canary, metric, rollout, template, use
+from tests.argo.rollouts import (
+    EXAMPLES,
+    ISTIO,
+    PAUSE,
+    SERVICE,
+    SHORT,
+    blue_green,
+    canary,
+    metric,
+    rollout,
+    template,
+    use,
+)
 
 
 def converted(*documents):
@@ -189,9 +201,6 @@ def test_a_condition_of_failure_becomes_the_range_that_does_not_meet_it():
     failing = metric(successCondition=None, failureCondition="result[0] < 0.9 || result[0] > 2")
     _, policy, _ = converted(canary({"setWeight": 5}, {"analysis": use()}), template(failing))
     assert (policy.checks[0].minimum, policy.checks[0].maximum) == (0.9, 2.0)
-
-
-ISTIO = {"istio": {"virtualService": {"name": "shop"}}}
 
 
 def header_route(name, *values):

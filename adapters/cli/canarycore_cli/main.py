@@ -61,6 +61,13 @@ class EngineName(Enum):
     EXACT = "exact"
 
 
+class Format(Enum):
+    """The formats that `canary convert` writes."""
+
+    CANARY = "canary"
+    ARGO = "argo"
+
+
 class Hooks(Enum):
     """The answers to webhooks."""
 
@@ -313,15 +320,21 @@ def convert(
         typer.Argument(metavar="FILE|DIR...", help="Files with Argo's Rollouts and AnalysisTemplates; - is stdin."),
     ],
     *,
+    to: Annotated[
+        Format, typer.Option(metavar="canary|argo", help="Format of the result; argo converts Canaries into Rollouts.")
+    ] = Format.CANARY,
     as_json: AsJson = False,
 ) -> None:
-    """Convert Argo's Rollouts into Deployments, Canaries and MetricTemplates.
+    """Convert Argo's Rollouts into Deployments, Canaries and MetricTemplates, or back.
 
-    The documents go to stdout. All parts without an equivalent go to stderr, each with its place and the remedy.
+    The documents go to stdout. All parts without an equivalent go to stderr, each with its place and the remedy. With
+    --to argo, only a Canary that loses nothing becomes a Rollout. Exit code 1: a Canary stays as it is.
     """
     from canarycore_cli.manifests.convert import convert as convert_paths
+    from canarycore_cli.manifests.convert import convert_back
 
-    raise typer.Exit(convert_paths(paths, as_json=as_json))
+    write = convert_paths if to is Format.CANARY else convert_back
+    raise typer.Exit(write(paths, as_json=as_json))
 
 
 @app.command()

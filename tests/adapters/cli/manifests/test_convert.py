@@ -48,6 +48,35 @@ def test_files_without_a_rollout_are_bad_input(canary: Canary, manifest: Path, b
     assert canary("convert", broken).exit_code == 2
 
 
+def test_a_canary_that_loses_nothing_becomes_a_rollout_again(canary: Canary, tmp_path: Path) -> None:
+    converted = tmp_path / "canary.yaml"
+    converted.write_text(canary("convert", ROLLOUT).stdout)
+    result = canary("convert", converted, "--to", "argo")
+    assert (result.exit_code, result.stderr) == (0, "0 parts have no equivalent\n")
+    again = tmp_path / "rollout.yaml"
+    again.write_text(result.stdout)
+    documents = json.loads(canary("convert", again, "--json").stdout)["documents"]
+    kinds = [body["kind"] for body in documents]
+    assert kinds == ["Deployment", "Canary", "MetricTemplate", "Service", "Service", "Ingress"]
+
+
+def test_a_canary_that_would_lose_something_stays_as_it_is(canary: Canary, tmp_path: Path) -> None:
+    converted = tmp_path / "canary.yaml"
+    converted.write_text(canary("convert", ROLLOUT).stdout.replace("threshold: 1", "threshold: 5"))
+    result = canary("convert", converted, "--to", "argo")
+    assert result.exit_code == 1
+    assert result.stdout == converted.read_text()
+    assert "spec.analysis.threshold  [no-equivalent]" in result.stderr
+    assert "found 5, expected 1" in result.stderr
+
+
+def test_files_without_a_canary_are_bad_input_for_a_rollout(canary: Canary, broken: Path) -> None:
+    result = canary("convert", ROLLOUT, "--to", "argo")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "found no Canary, expected" in result.stderr
+    assert canary("convert", broken, "--to", "argo").exit_code == 2
+
+
 def test_lint_shows_the_gaps_beside_its_findings(canary: Canary) -> None:
     report = json.loads(canary("lint", ROLLOUT, "--json").stdout)
     assert report["errors"] == 0

@@ -156,9 +156,9 @@ def wheel(session: nox.Session) -> None:
     wheels = Path(session.create_tmp(), "wheels").resolve()
     shutil.rmtree(wheels, ignore_errors=True)
     for folder in DISTRIBUTIONS.values():
-        session.run("python", "-m", "build", "--wheel", "--outdir", str(wheels), folder, silent=True)
+        session.run("python", "-m", "build", "--wheel", "--no-isolation", "--outdir", str(wheels), folder, silent=True)
     from_wheels = ("--find-links", str(wheels), "--only-binary", ",".join(DISTRIBUTIONS))
-    session.install(*LOWEST, *from_wheels, EXTRAS, *list(DISTRIBUTIONS)[1:], *TESTS)
+    session.install("--no-compile", *LOWEST, *from_wheels, EXTRAS, *list(DISTRIBUTIONS)[1:], *TESTS)
     for name, folder in DISTRIBUTIONS.items():
         (built,) = wheels.glob(f"{PACKAGES[name]}-*.whl")
         _compare(session, built, ROOT / folder / PACKAGES[name])
@@ -166,9 +166,10 @@ def wheel(session: nox.Session) -> None:
         _pytest(session.run, session.posargs, env={"HYPOTHESIS_PROFILE": "smoke"}, folders=USING_DEPENDENCIES)
     for distribution in DISTRIBUTIONS:
         alone = Path(session.create_tmp(), "alone").resolve()
-        session.run("python", "-m", "venv", "--clear", str(alone))
+        session.run("python", "-m", "venv", "--clear", "--without-pip", str(alone))
         python = str(alone / "bin" / "python")
-        session.run(python, "-m", "pip", "install", "-q", *from_wheels, distribution, external=True)
+        install = ("python", "-m", "pip", "--python", python, "install", "-q", "--no-compile")
+        session.run(*install, *from_wheels, distribution)
         session.run(python, "tests/house/alone.py", distribution, external=True)
 
 

@@ -69,11 +69,12 @@ FOLDERS = {
 """The folders of a session's tests, by its mark: to collect all 14,000 tests takes half a minute."""
 
 USING_DEPENDENCIES = (
-    *("tests/core/data/test_codec.py", "tests/core/cycle", "tests/core/simulation", "tests/manifest", "tests/policy"),
+    *("tests/core/data/test_codec.py", "tests/core/simulation", "tests/manifest", "tests/policy"),
     *(f"tests/adapters/{name}" for name in ("cli", "hooks", "loadtester", "mesh", "notifiers", "page")),
     *(f"tests/adapters/runtime/{name}" for name in ("contracts", "test_http.py", "test_calls.py")),
     *(f"tests/adapters/metrics/{name}" for name in ("test_prometheus.py", "test_clouds.py")),
     *(f"tests/adapters/kubernetes/{name}" for name in ("api", "test_controller.py")),
+    "--ignore=tests/adapters/kubernetes/api/test_ownership.py",  # many rollouts, by the client that the others use
 )
 """The tests that use each dependency. The session `tests` runs all, on files that `wheel` finds to be the same."""
 LOWEST = ("-c", "constraints/lowest.txt")

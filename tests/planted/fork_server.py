@@ -30,7 +30,7 @@ LIBRARIES = (
     *("aiohttp.web", "aiohttp.test_utils", "kubernetes_asyncio.client", "kubernetes_asyncio.config"),
     *("ruamel.yaml", "yaml", "typer", "rich.console", "urllib3"),
 )
-"""What the tests import most. A library that is missing here is imported by each fork anew."""
+"""The libraries that tests import most. Each fork imports those that are missing here anew."""
 
 
 class Request(TypedDict):

@@ -22,8 +22,9 @@ SECRET = "sesame"
 
 
 def pytest_collection_modifyitems(items):
+    own = {path for path in {item.path for item in items} if path.is_relative_to(Path(__file__).parent)}
     for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
+        if item.path in own:
             item.add_marker(pytest.mark.browser)
 
 

@@ -27,8 +27,9 @@ LAST = "test_role.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    own = {path for path in {item.path for item in items} if path.is_relative_to(Path(__file__).parent)}
     for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
+        if item.path in own:
             item.add_marker("cluster")
     items.sort(key=lambda item: item.path.name == LAST)
 

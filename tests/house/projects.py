@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,11 @@ class Module:
         return [node.name for node in classes if not node.name.startswith("_")]
 
 
+@cache
 def modules() -> dict[str, Module]:
     """Return every module of every distribution, by its dotted name."""
-    found = (_module(path, project.package) for project in PROJECTS for path in sorted(project.package.rglob("*.py")))
+    packages = [project.package for project in PROJECTS]
+    found = (_module(path, package) for package in packages for path in sorted(package.rglob("*.py")))
     return {module.name: module for module in found}
 
 

@@ -64,8 +64,7 @@ class Use:
 
 
 def uses() -> Iterator[Use]:
-    for file in _files():
-        tree = ast.parse(file.read_text())
+    for file, tree in _trees():
         for call in _calls(tree):
             pattern = call.args[0]
             if isinstance(pattern, ast.Constant):
@@ -77,14 +76,18 @@ def computed() -> set[str]:
     """Return the files with an expression that is no literal."""
     return {
         str(file.relative_to(ROOT))
-        for file in _files()
-        for call in _calls(ast.parse(file.read_text()))
+        for file, tree in _trees()
+        for call in _calls(tree)
         if not isinstance(call.args[0], ast.Constant)
     }
 
 
-def _files() -> Iterator[Path]:
-    return (file for folder in SOURCES for file in sorted((ROOT / folder).rglob("*.py")))
+def _trees() -> Iterator[tuple[Path, ast.AST]]:
+    """Yield the files that import the module `re`, each with its syntax tree."""
+    for file in (file for folder in SOURCES for file in sorted((ROOT / folder).rglob("*.py"))):
+        text = file.read_text()
+        if "import re" in text:
+            yield file, ast.parse(text)
 
 
 def _calls(tree: ast.AST) -> Iterator[ast.Call]:

@@ -19,12 +19,11 @@ ONE_MODULE_PER_PROVIDER = {
 }
 CORE = "canarycore"
 
-MODULES = modules()
 ADAPTERS = [project.package.name for project in PROJECTS if project.package.name != CORE]
 
 
 def graph_of(chosen: list[Module]) -> dict[str, set[str]]:
-    return {module.name: set(imports(module, MODULES)) - {module.name} for module in chosen}
+    return {module.name: set(imports(module, modules())) - {module.name} for module in chosen}
 
 
 def test_no_folder_has_more_than_twelve_modules():
@@ -35,15 +34,15 @@ def test_no_folder_has_more_than_twelve_modules():
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    assert circles(graph_of(list(MODULES.values()))) == []
+    assert circles(graph_of(list(modules().values()))) == []
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_the_folders_of_an_adapter_have_at_most_seven_levels_and_no_circle(adapter: str):
-    inside = [module for module in MODULES.values() if module.distribution == adapter]
+    inside = [module for module in modules().values() if module.distribution == adapter]
     graph: dict[str, set[str]] = {module.folder: set() for module in inside}
     for module in inside:
-        targets = {MODULES[name].folder for name in imports(module, MODULES)}
+        targets = {modules()[name].folder for name in imports(module, modules())}
         graph[module.folder] |= {folder for folder in targets if folder.startswith(adapter)} - {module.folder}
     graph.pop(adapter)  # the modules at the top stand on all folders, and errors and options are below them
     graph = {folder: below - {adapter} for folder, below in graph.items()} or {adapter: set()}
@@ -54,16 +53,16 @@ def test_the_folders_of_an_adapter_have_at_most_seven_levels_and_no_circle(adapt
 def test_no_distribution_imports_a_private_module_of_another():
     private = {
         (module.name, name)
-        for module in MODULES.values()
-        for name in imports(module, MODULES)
-        if MODULES[name].distribution != module.distribution and any(part[0] == "_" for part in name.split("."))
+        for module in modules().values()
+        for name in imports(module, modules())
+        if modules()[name].distribution != module.distribution and any(part[0] == "_" for part in name.split("."))
     }
     assert private == set()
 
 
 def test_no_two_public_classes_have_the_same_name():
     homes = defaultdict(list)
-    for module in MODULES.values():
+    for module in modules().values():
         for name in module.public_classes:
             homes[name].append(module.name)
     assert {name: home for name, home in homes.items() if len(home) > 1} == {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 
 @frozen
@@ -22,6 +22,8 @@ class Defect:
     old: str
     new: str
     caught_by: str
+    is_endless: bool = False
+    """Whether the test would wait for ever, so that the end of its time is the failure."""
 
     @property
     def claim(self) -> str:
@@ -43,6 +45,10 @@ def _of(sources: str, tests: str) -> Callable[[str, str, str, str, str], Defect]
 
 def _of_adapter(name: str) -> Callable[[str, str, str, str, str], Defect]:
     return _of(f"adapters/{name}/canarycore_{name}", f"tests/adapters/{name}")
+
+
+def _endless(defect: Defect) -> Defect:
+    return evolve(defect, is_endless=True)
 
 
 _core = _of("canarycore", "tests/core")
@@ -759,19 +765,23 @@ DEFECTS: tuple[Defect, ...] = (
         "            return MetricAnswer(error=str(unanswered))\n",
         "test_runner.py::test_a_question_without_a_slot_waits_and_counts_as_no_failure",
     ),
-    _runtime(
-        "to open one adapter makes all others wait",
-        "pool.py",
-        "        async with entry.opening:\n",
-        '        async with self.__dict__.setdefault("opening", entry.opening):\n',
-        "test_pool.py::test_an_adapter_that_takes_long_to_open_keeps_no_other_waiting",
+    _endless(
+        _runtime(
+            "to open one adapter makes all others wait",
+            "pool.py",
+            "        async with entry.opening:\n",
+            '        async with self.__dict__.setdefault("opening", entry.opening):\n',
+            "test_pool.py::test_an_adapter_that_takes_long_to_open_keeps_no_other_waiting",
+        )
     ),
-    _runtime(
-        "names are looked up in the threads of the event loop",
-        "threads.py",
-        "        return await self._threads.run(look_up)\n",
-        "        return await asyncio.to_thread(look_up)\n",
-        "test_threads.py::test_names_that_hang_leave_the_threads_of_the_loop_free",
+    _endless(
+        _runtime(
+            "names are looked up in the threads of the event loop",
+            "threads.py",
+            "        return await self._threads.run(look_up)\n",
+            "        return await asyncio.to_thread(look_up)\n",
+            "test_threads.py::test_names_that_hang_leave_the_threads_of_the_loop_free",
+        )
     ),
     _runtime(
         "a status is committed over somebody else's",
@@ -808,13 +818,15 @@ DEFECTS: tuple[Defect, ...] = (
         "        now = parts.clock()\n",
         "test_runner.py::test_cycles_due_within_a_step_begin_together_and_intervals_stay_exact",
     ),
-    _runtime(
-        "a receiver that never answers gets attempts for ever",
-        "deliveries.py",
-        "                if delivery.attempts <= DELIVERY_ATTEMPTS:\n"
-        "                    delivery.error = await send(receiver)\n",
-        "                delivery.error = await send(receiver)\n",
-        "test_deliveries.py::test_the_notifier_gives_up_a_receiver_that_never_answers",
+    _endless(
+        _runtime(
+            "a receiver that never answers gets attempts for ever",
+            "deliveries.py",
+            "                if delivery.attempts <= DELIVERY_ATTEMPTS:\n"
+            "                    delivery.error = await send(receiver)\n",
+            "                delivery.error = await send(receiver)\n",
+            "test_deliveries.py::test_the_notifier_gives_up_a_receiver_that_never_answers",
+        )
     ),
     _runtime(
         "an unknown provider is taken for the first that there is",

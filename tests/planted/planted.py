@@ -2,8 +2,9 @@
 
     python -m tests.planted.planted [NAME…] [--json]
 
-The runner copies the sources, puts one defect in, and runs the one test that is named with it, there. It prints a table
-of what failed, and exits with 1 when a defect survives its test: then the claim is not made, or made elsewhere.
+The runner copies the sources once, puts one defect in, runs the one test that is named with it, there, and takes the
+defect out. It prints a table of what failed, and exits with 1 when a defect survives its test: then the claim is not
+made, or made elsewhere.
 """
 
 from __future__ import annotations
@@ -11,19 +12,27 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import queue
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import asdict, frozen
 
 from tests.planted.defects import DEFECTS, Defect
 
+if TYPE_CHECKING:
+    from tests.planted.fork_server import Answer, Request
+
 ROOT = Path(__file__).parents[2]
+SERVER = Path("tests", "planted", "fork_server.py")
 ADAPTERS = sorted(path.parent.name for path in ROOT.glob("adapters/*/pyproject.toml"))
 PARTS = ("canarycore", "adapters", "tests", "pyproject.toml")
 SKIPPED = shutil.ignore_patterns(".hypothesis")
@@ -34,6 +43,9 @@ AT_ONCE = 2
 
 PATIENCE = 120.0
 """Seconds after which a run counts as failed: a defect may well make a rollout go round in circles."""
+
+PATIENCE_FOR_ENDLESS = 30.0
+"""The same for a defect of which the list says that its test waits for ever; without the defect it takes a second."""
 
 PATIENCE_FOR_ALL = 800.0
 """Seconds for the tests of all defects: more than a minute on two quiet cores, and much more beside other sessions."""
@@ -48,21 +60,74 @@ class Outcome:
     test: str
 
 
-def plant(defect: Defect) -> Outcome:
-    """Copy the sources, put the defect in, and see whether its test fails."""
-    with tempfile.TemporaryDirectory() as folder:
-        tree = _copied(Path(folder))
-        file = tree / defect.file
-        file.write_text(changed(file.read_text(encoding="utf-8"), defect), encoding="utf-8")
-        failed = _first_failure(tree, [defect.caught_by])
+@frozen
+class Copy:
+    """A copy of the sources with a server that runs tests there (fork_server.py)."""
+
+    tree: Path
+    server: subprocess.Popen[str]
+
+    def plant(self, defect: Defect) -> Outcome:
+        """Put the defect in, see whether its test fails, and take the defect out."""
+        with self._planted(defect):
+            patience = PATIENCE_FOR_ENDLESS if defect.is_endless else PATIENCE
+            failed = self.first_failure([defect.caught_by], patience)
         return Outcome(name=defect.name, caught=bool(failed), test=failed)
 
+    def first_failure(self, tests: Iterable[str], patience: float) -> str:
+        """The first of the tests that fails in the copy, or how the run broke off; empty when all pass.
 
-def failure_without_any() -> str:
-    """The first test of the list that fails although nothing is planted; there should be none."""
+        A test that is not there is a failure of the list, and no defect that was caught.
+        """
+        answer = self._ask({"tests": list(tests), "patience": patience})
+        if answer["code"] in {_NO_SUCH_TEST, _NOTHING_COLLECTED}:
+            raise ValueError(f"found no test {tests}, expected one that fails; put the list right:\n{answer['output']}")
+        if answer["code"] is None:
+            return "it never ended, or was killed"
+        return answer["failed"] or (f"the run broke off with {answer['code']}" if answer["code"] else "")
+
+    @contextmanager
+    def _planted(self, defect: Defect) -> Iterator[None]:
+        """Change the file, and its time too: else its compiled file could pass for a file of the same size."""
+        source, file = ROOT / defect.file, self.tree / defect.file
+        file.write_text(changed(source.read_text(encoding="utf-8"), defect), encoding="utf-8")
+        os.utime(file, (0, source.stat().st_mtime + 2))
+        try:
+            yield
+        finally:
+            shutil.copy2(source, file)
+
+    def _ask(self, request: Request) -> Answer:
+        requests, answers = self.server.stdin, self.server.stdout
+        assert requests is not None
+        assert answers is not None
+        requests.write(json.dumps(request) + "\n")
+        requests.flush()
+        answer: Answer = json.loads(answers.readline())
+        return answer
+
+
+@contextmanager
+def copied() -> Iterator[Copy]:
+    """Copy the sources, and start the server there: the copy's packages go before those that are installed."""
     with tempfile.TemporaryDirectory() as folder:
-        tests = sorted({defect.caught_by for defect in DEFECTS})
-        return _first_failure(_copied(Path(folder)), tests, PATIENCE_FOR_ALL)
+        tree = _copied(Path(folder))
+        packages = os.pathsep.join([str(tree), *(str(tree / "adapters" / name) for name in ADAPTERS)])
+        env = {**os.environ, "PYTHONPATH": packages, "HYPOTHESIS_PROFILE": "ci", "PYTHONDONTWRITEBYTECODE": "1"}
+        with subprocess.Popen(
+            [sys.executable, str(SERVER)],
+            cwd=tree,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as server:
+            yield Copy(tree, server)
+
+
+def failure_without_any(copy: Copy) -> str:
+    """The first test of the list that fails although nothing is planted; there should be none."""
+    return copy.first_failure(sorted({defect.caught_by for defect in DEFECTS}), PATIENCE_FOR_ALL)
 
 
 def changed(text: str, defect: Defect) -> str:
@@ -89,28 +154,6 @@ def _copied(folder: Path) -> Path:
     return tree
 
 
-def _first_failure(tree: Path, tests: Iterable[str], patience: float = PATIENCE) -> str:
-    """The first of the tests that fails in the copy, or how the run broke off; empty when all pass.
-
-    The copy's packages go before those that are installed. A test that is not there is a failure of the list, and no
-    defect that was caught.
-    """
-    packages = os.pathsep.join([str(tree), *(str(tree / "adapters" / name) for name in ADAPTERS)])
-    env = {**os.environ, "PYTHONPATH": packages, "HYPOTHESIS_PROFILE": "ci", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    try:
-        run = subprocess.run(
-            [*command, *tests], cwd=tree, env=env, capture_output=True, text=True, check=False, timeout=patience
-        )
-    except subprocess.TimeoutExpired:
-        return "it never ended"
-    if run.returncode in {_NO_SUCH_TEST, _NOTHING_COLLECTED}:
-        raise ValueError(f"found no test {tests}, expected one that fails; put the list right:\n{run.stdout[-2000:]}")
-    failed = (line for line in run.stdout.splitlines() if line.startswith(("FAILED ", "ERROR ")))
-    told = next(failed, "").partition(" ")[2].partition(" - ")[0]
-    return told or ("" if run.returncode == 0 else f"the run broke off with {run.returncode}")
-
-
 _NO_SUCH_TEST, _NOTHING_COLLECTED = 4, 5
 """Exit codes of pytest."""
 
@@ -123,12 +166,23 @@ def main() -> int:
     wanted = parser.parse_args()
     defects = [defect for defect in DEFECTS if not wanted.name or defect.name in wanted.name]
     survived = 0
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for outcome in pool.map(plant, defects):
+    with ExitStack() as stack, ThreadPoolExecutor(AT_ONCE) as pool:
+        free: queue.SimpleQueue[Copy] = queue.SimpleQueue()
+        for _ in range(min(AT_ONCE, len(defects))):
+            free.put(stack.enter_context(copied()))
+        for outcome in pool.map(partial(_plant_in_a_free_copy, free), defects):
             survived += not outcome.caught
             sys.stdout.write((json.dumps(asdict(outcome)) if wanted.json else _row(outcome)) + "\n")
             sys.stdout.flush()
     return 1 if survived else 0
+
+
+def _plant_in_a_free_copy(free: queue.SimpleQueue[Copy], defect: Defect) -> Outcome:
+    copy = free.get()
+    try:
+        return copy.plant(defect)
+    finally:
+        free.put(copy)
 
 
 def _row(outcome: Outcome) -> str:

@@ -7,10 +7,16 @@ from collections import Counter
 import pytest
 
 from tests.planted.defects import DEFECTS
-from tests.planted.planted import ADAPTERS, ROOT, changed, failure_without_any, plant
+from tests.planted.planted import ADAPTERS, ROOT, changed, copied, failure_without_any
 
 NAMES = [defect.name for defect in DEFECTS]
 OF_FLAGGER = set("abcdefghijklmnop")
+
+
+@pytest.fixture(scope="module")
+def copy():
+    with copied() as copy:
+        yield copy
 
 
 def test_there_are_many_and_each_has_its_own_name():
@@ -38,12 +44,12 @@ def test_its_place_and_its_test_are_still_there(defect):
 
 @pytest.mark.planted
 @pytest.mark.timeout(900)
-def test_without_a_defect_no_test_fails():
-    assert failure_without_any() == ""
+def test_without_a_defect_no_test_fails(copy):
+    assert failure_without_any(copy) == ""
 
 
 @pytest.mark.planted
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("defect", DEFECTS, ids=NAMES)
-def test_a_planted_defect_makes_its_test_fail(defect):
-    assert plant(defect).caught
+def test_a_planted_defect_makes_its_test_fail(copy, defect):
+    assert copy.plant(defect).caught

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 
 import pytest
-from ruamel.yaml import YAML
 
 from canarycore.manifest import DEFINITION, OWN_FIELDS
 from canarycore_kubernetes.deploy.objects import definitions
 from canarycore_kubernetes.preflight import check_cluster
 from canarycore_runtime.mesh import LAST_APPLIED
 from tests.adapters.mesh.meshes import manifest
+from tests.controlplane.crds import definitions as definitions_of
 from tests.manifest.samples import annotated, shared
 
 
 def flaggers():
-    return [body for body in YAML(typ="safe").load_all(shared("crds") / "flagger.yaml") if body]
+    shared("crds")
+    return list(definitions_of("flagger"))
 
 
 def definition_of(bodies):

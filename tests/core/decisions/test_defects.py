@@ -105,7 +105,7 @@ def test_defect_c_an_off_list_weight_goes_to_the_next_of_the_list():
 
 def test_defect_d_promotion_steps_end_although_the_canary_has_no_weight():
     world = idle(POLICIES["weights and promotion steps"]).do(Deploy("v2")).run(until=Phase.PROMOTING)
-    world.do(RouteByHand(Routes())).run()
+    world.do(RouteByHand(Routes())).run(limit=3600.0)
     assert world.phase is Phase.SUCCEEDED
 
 

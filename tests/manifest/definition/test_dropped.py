@@ -1,7 +1,6 @@
 """The fields that a definition of Canaries drops: Flagger's, ours, and those in between."""
 
 import pytest
-from ruamel.yaml import YAML
 
 from canarycore.manifest import (
     ANALYSIS_ANNOTATION,
@@ -13,12 +12,13 @@ from canarycore.manifest import (
     lint,
     schema,
 )
+from tests.controlplane.crds import definitions
 from tests.manifest.samples import canary, shared
 
 
 def flaggers():
-    bodies = YAML(typ="safe").load_all(shared("crds") / "flagger.yaml")
-    return next(body for body in bodies if body and body["metadata"]["name"] == DEFINITION)
+    shared("crds")
+    return next(body for body in definitions("flagger") if body["metadata"]["name"] == DEFINITION)
 
 
 def definition_with(spec):

@@ -99,8 +99,13 @@ def scaler(least: int, most: int) -> Json:
     return {"autoscalerRef": {**reference, "primaryScalerReplicas": {"minReplicas": least, "maxReplicas": most}}}
 
 
+def steps(*listed: Json, **fields: object) -> Json:
+    return {"analysis": {"stepWeight": None, "maxWeight": None, "steps": list(listed), **fields}}
+
+
 PODS: Json = {"provider": "replicas"}
 BY_INSIDER = headers(**{"x-user": {"exact": "insider"}})
+BY_USER = [{"headers": {"x-user": {"exact": "insider"}}}]
 RATE = {"name": "request-success-rate"}
 COOKIE = {"cookieName": "a"}
 
@@ -117,6 +122,27 @@ REFUSED: tuple[tuple[str, Json], ...] = (
     ("odd-duration", spec(metric(**RATE, interval=".5m", thresholdRange={"min": 99}))),
     ("odd-duration", spec(analysis(webhooks=[{"name": "gate", "url": "http://a/", "timeout": "1h"}]))),
     ("unknown-provider", spec({"provider": "istoi"})),
+    ("no-bake", spec(analysis(bake="10m"), {"provider": "kubernetes"})),
+    ("no-bake", spec(steps({"weight": 20}, {"weight": 100, "hold": "5m"}, bake="10m"))),
+    ("no-bake", spec(steps({"weight": 100, "approval": True}, bake="10m"))),
+    ("unknown-step", spec(analysis(rollbackWindow={"revisions": 2, "steps": [10, 55]}))),
+    ("unknown-step", spec(analysis(stepWeight=30, rollbackWindow={"revisions": 2, "steps": [50]}))),
+    (
+        "unknown-step",
+        spec(analysis(stepWeight=None, stepWeights=[5, 50], rollbackWindow={"revisions": 2, "steps": [25]})),
+    ),
+    ("unknown-step", spec(steps({"weight": 20}, {"weight": 40}, rollbackWindow={"revisions": 2, "steps": [60]}))),
+    ("unknown-step", spec(analysis(rollbackWindow={"revisions": 2, "steps": [10]}), {"provider": "kubernetes"})),
+    ("late-check", spec(metric(**RATE, thresholdRange={"min": 99}, fromWeight=51))),
+    ("late-check", spec(steps({"weight": 20}), metric(**RATE, thresholdRange={"min": 99}, fromWeight=21))),
+    ("step-match", spec(steps({"weight": 20, "match": BY_USER}), {"provider": "linkerd"})),
+    ("step-match", spec(steps({"weight": 100, "match": BY_USER}))),
+    ("step-match", spec(steps({"weight": 20, "match": [{"headers": {}}]}))),
+    ("step-match", spec(steps({"weight": 20, "match": BY_USER}, sessionAffinity=COOKIE))),
+    ("step-match", spec(steps({"weight": 20, "match": BY_USER}, match=BY_USER))),
+    ("step-match", spec(steps({"weight": 0, "match": BY_USER}, {"weight": 20}, mirror=True))),
+    ("step-mirror", spec(steps({"weight": 20, "mirror": 10}), {"provider": "contour"})),
+    ("step-mirror", spec(steps({"weight": 100, "mirror": 10}))),
     ("no-step", spec(analysis(stepWeight=None))),
     ("no-step", spec(analysis(stepWeight=0))),
     ("no-step", spec({"analysis": None, "canaryAnalysis": {"interval": "1m", "threshold": 1}})),
@@ -190,6 +216,19 @@ TAKEN: tuple[Json, ...] = (
     spec(analysis(interval="1m30s", threshold=0)),
     spec(analysis(stepWeight=60), {"provider": "kubernetes"}),
     spec(analysis(stepWeight=60, maxWeight=0)),
+    spec(analysis(bake="10m")),
+    spec(steps({"weight": 20, "hold": "5m"}, {"weight": 100}, bake="10m")),
+    spec(analysis(rollbackWindow={"revisions": 2, "steps": [10, 50]})),
+    spec(analysis(rollbackWindow={"revisions": 2, "steps": [100]}, bake="10m")),
+    spec(analysis(stepWeight=30, rollbackWindow={"revisions": 2, "steps": [30, 60]})),
+    spec(analysis(stepWeight=30, maxWeight=95, rollbackWindow={"revisions": 2, "steps": [90, 100]})),
+    spec(analysis(stepWeight=None, stepWeights=[5, 50], rollbackWindow={"revisions": 2, "steps": [5]})),
+    spec(steps({"weight": 20}, {"weight": 40}, rollbackWindow={"revisions": 2, "steps": [40]})),
+    spec(metric(**RATE, thresholdRange={"min": 99}, fromWeight=50)),
+    spec(metric(**RATE, thresholdRange={"min": 99}, fromWeight=100), analysis(bake="10m")),
+    spec(analysis(stepWeight=30), metric(**RATE, thresholdRange={"min": 99}, fromWeight=60)),
+    spec(steps({"weight": 0, "match": BY_USER, "mirror": 5}, {"weight": 20, "mirror": 100})),
+    spec(steps({"weight": 20, "match": BY_USER}, match=BY_USER), {"provider": "kubernetes"}),
     spec(analysis(iterations=2, stepWeight=None)),
     spec(analysis(stepWeights=[1, 2, 3], stepWeight=None)),
     spec(analysis(stepWeights=[7], stepWeight=None)),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from canarycore.manifest import (
@@ -38,12 +39,22 @@ if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json
 
 NAME = "canaries.canarycore"
+_ALL = 100
+"""The weight of all requests, in percent."""
 
 
 def _cel(value: object) -> str:
     """Return a constant in CEL: JSON with single quotes, which are easier to read in YAML."""
     return json.dumps(value).replace('"', "'")
 
+
+_HEAVIEST = (
+    f"size(variables.known) > 0 ? variables.known[size(variables.known) - 1] : variables.step < 1 ? {_ALL}"
+    " : variables.most % variables.step == 0 ? variables.most"
+    f" : variables.most - variables.most % variables.step + variables.step < {_ALL}"
+    f" ? variables.most - variables.most % variables.step + variables.step : {_ALL}"
+)
+"""The last weight of a rollout by weights. A list of known weights ends with the greatest one."""
 
 VARIABLES: tuple[tuple[str, str], ...] = (
     ("analysis", "object.spec.?analysis.or(object.spec.?canaryAnalysis).orValue({})"),
@@ -75,6 +86,11 @@ VARIABLES: tuple[tuple[str, str], ...] = (
     ("annotations", "object.metadata.?annotations.orValue({})"),
     ("routed", "variables.provider != 'kubernetes'"),
     ("weights", "variables.routed && variables.iterations == 0"),
+    ("rungs", "variables.analysis.?steps.orValue([])"),
+    ("bakes", "variables.analysis.?bake.orValue('') != ''"),
+    ("known", f"variables.rungs.map(r, r.weight) + variables.steps + (variables.bakes ? [{_ALL}] : [])"),
+    ("most", f"variables.analysis.?maxWeight.orValue(0) > 0 ? variables.analysis.maxWeight : {_ALL}"),
+    ("heaviest", _HEAVIEST),
     ("ab", "variables.routed && variables.iterations > 0 && size(variables.matches) > 0"),
 )
 """Variables of the expressions: (name, CEL expression). `provider` and `meshes` precede them."""
@@ -172,6 +188,33 @@ def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, s
             f"!variables.analysed || (variables.stays ? variables.iterations == 0 : {_STEPS}.exists_one(given, given))",
             "spec.analysis needs exactly one of iterations, stepWeight and stepWeights, or steps: keep one of them.",
         ),
+        (
+            "no-bake",
+            (
+                "!variables.bakes || variables.routed && !(size(variables.rungs) > 0"
+                f" && variables.rungs.exists(r, r.weight == {_ALL} && ({_OWN})))"
+            ),
+            (
+                "spec.analysis.bake keeps all traffic on the canary: remove it for the provider kubernetes,"
+                f" and beside a step with weight {_ALL} that has a hold, an approval or metrics."
+            ),
+        ),
+        (
+            "unknown-step",
+            (
+                "!variables.weights && variables.routed || variables.analysis.?rollbackWindow.?steps.orValue([])"
+                ".all(w, variables.weights && (w in variables.known || size(variables.known) == 0"
+                " && variables.step > 0 && w > 0 && w <= variables.heaviest"
+                " && (w % variables.step == 0 || w == variables.heaviest)))"
+            ),
+            "spec.analysis.rollbackWindow.steps has a weight that no step has: correct or remove it.",
+        ),
+        (
+            "late-check",
+            "!variables.weights || variables.metrics.all(m, m.?fromWeight.orValue(0) <= variables.heaviest)",
+            "A metric of spec.analysis has fromWeight above the last weight: lower it, raise the weight, or add bake.",
+        ),
+        *_step_rules(having),
         (
             "max-below-step",
             (
@@ -392,6 +435,39 @@ def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, s
             ),
         ),
     )
+
+
+_OWN = "r.?hold.orValue('') != '' || r.?approval.orValue(false) || size(r.?metrics.orValue([])) > 0"
+"""The condition that a step of weight 100 has conditions of its own."""
+
+
+def _lacks(capability: str, routing: ProviderCapabilities) -> bool:
+    return not getattr(routing, capability)
+
+
+def _step_rules(having: Callable[[Callable[[ProviderCapabilities], bool]], str]) -> Iterator[tuple[str, str, str]]:
+    """Yield the rules of requests that reach the canary beside the weight of a step."""
+    given = {"match": "size(r.?match.orValue([])) > 0", "mirror": "r.?mirror.orValue(0) > 0"}
+    others = {
+        "match": (
+            f" && size(variables.matches) == 0 && !variables.affinity && r.match.all(m, {' || '.join(_CONDITIONS)})"
+        ),
+        "mirror": "",
+    }
+    for name, condition in given.items():
+        lacking = having(partial(_lacks, f"{name}_beside_weight"))
+        yield (
+            f"step-{name}",
+            (
+                f"!variables.routed || variables.rungs.all(r, !({condition})"
+                f" || r.weight < {_ALL} && (r.weight > 0 || !variables.analysis.?mirror.orValue(false))"
+                f" && !(variables.provider in {lacking}){others[name]})"
+            ),
+            (
+                f"A step of spec.analysis has a {name} that this provider or the rest of the analysis cannot have:"
+                " canary lint names the reason."
+            ),
+        )
 
 
 def _without_routes() -> str:

@@ -106,16 +106,24 @@ PROXY_SECRET = "AMBIENT-proxy"
 
 async def _pass_on(reader, writer, plain, secure):
     """Open a tunnel to the secure site for CONNECT, else send the request to the plain one without proxy headers."""
-    with suppress(ConnectionError, asyncio.IncompleteReadError):
+    writers = [writer]
+    try:
         head = await reader.readuntil(b"\r\n\r\n")
         is_tunnel = head.startswith(b"CONNECT ")
         there, other = await asyncio.open_connection("127.0.0.1", secure if is_tunnel else plain)
+        writers.append(other)
         if is_tunnel:
             writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         else:
             lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"proxy-authorization")]
             other.write(b"\r\n".join([lines[0], b"Connection: close", *lines[1:]]))
         await asyncio.gather(_copy(reader, other), _copy(there, writer))
+    except (ConnectionError, asyncio.IncompleteReadError):
+        pass
+    finally:
+        for each in writers:
+            each.close()
+        await asyncio.gather(*(each.wait_closed() for each in writers), return_exceptions=True)
 
 
 async def _copy(source, sink):

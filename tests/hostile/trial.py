@@ -125,6 +125,9 @@ class Trial:
     """The most that each process of the controller held (MiB)."""
     health: list[float]
     """Seconds of each answer of /healthz."""
+    busy: list[float]
+    """Seconds of the processor that the controller's event loop took during each of these answers. A machine that
+    stalls makes an answer late, and takes none."""
     reference: list[float]
     """Seconds of each answer of a server that nobody troubles: what this machine holds up by itself."""
     requests: int
@@ -154,7 +157,9 @@ class Trial:
         lines.append(", ".join(f"{step} {seconds:.0f} s" for step, seconds in self.seconds.items()))
         worst, usual = max(self.health, default=0), max(self.reference, default=0)
         memory = ", ".join(f"{one:.0f}" for one in self.memory)
-        lines.append(f"memory {memory} MiB; /healthz at most {worst:.3f} s, a reference {usual:.3f} s")
+        busiest = max(self.busy, default=0)
+        lines.append(f"memory {memory} MiB; /healthz at most {worst:.3f} s, {busiest:.2f} s of them busy")
+        lines.append(f"a reference at most {usual:.3f} s")
         return "\n".join(lines)
 
 
@@ -222,6 +227,7 @@ class Stage:
             beside=beside,
             memory=[first.memory, second.memory],
             health=[*first.health, *second.health],
+            busy=[*first.busy, *second.busy],
             reference=[*first.reference, *second.reference],
             requests=len(tenant.servers.requests),
             foreign=[*foreign],
@@ -326,6 +332,8 @@ class Controller:
     """The most that it held (MiB)."""
     health: list[float] = Factory(list)
     """Seconds of each answer of `url`."""
+    busy: list[float] = Factory(list)
+    """Seconds of the processor that its event loop took meanwhile."""
     reference: list[float] = Factory(list)
     """Seconds of each answer of `other`."""
     _over: threading.Event = field(factory=threading.Event)
@@ -355,7 +363,9 @@ class Controller:
     def _probe(self) -> None:
         while not self._over.wait(0.1):
             self.reference.append(_seconds_of(self.other))
+            before = _processor_of(self.process.pid)
             self.health.append(_seconds_of(self.url))
+            self.busy.append(_processor_of(self.process.pid) - before)
             with suppress(OSError, ValueError):
                 self.memory = max(self.memory, _mebibytes(self.process.pid))
 
@@ -496,6 +506,14 @@ def _seconds_of(url: str) -> float:
 
 def _epoch(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
+
+
+def _processor_of(pid: int) -> float:
+    """Return the processor time of a process's first thread, which has the event loop (seconds); 0 if it has ended."""
+    with suppress(OSError, ValueError):
+        fields = Path(f"/proc/{pid}/task/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def _mebibytes(pid: int) -> float:

@@ -39,6 +39,7 @@ def to_rollouts(bodies: list[Json]) -> list[Conversion]:
     Raises ManifestError if a Canary is invalid.
     """
     objects = index_objects(body for body in bodies if not is_canary(body))
+    templates = _read_templates(objects) if any(map(is_canary, bodies)) else {}
     pieces: dict[int, Conversion] = {}
     replaced: set[tuple[str, str]] = set()
     kept: set[tuple[str, str]] = set()
@@ -46,7 +47,7 @@ def to_rollouts(bodies: list[Json]) -> list[Conversion]:
         if not is_canary(body):
             continue
         gaps = Gaps(to="Rollout")
-        written = _write_rollout(DocumentPart(body), objects, gaps)
+        written = _write_rollout(DocumentPart(body), objects, templates, gaps)
         if gaps.problems:
             kept |= written.replaced
         else:
@@ -68,15 +69,14 @@ class _WrittenRollout:
     """The kind and the name of each."""
 
 
-def _write_rollout(canary: DocumentPart, objects: Objects, gaps: Gaps) -> _WrittenRollout:
+def _write_rollout(canary: DocumentPart, objects: Objects, templates: _Templates, gaps: Gaps) -> _WrittenRollout:
     """Return the Rollout of a Canary. Without a gap it converts back into the same Canary."""
-    before = _read_policy(canary.value, objects)
+    before = _read_policy(canary.value, objects, templates)
     canary.take("apiVersion"), canary.take("kind"), canary.take("status")
     name, namespace = canary.at("metadata").text("name"), canary.at("metadata").text("namespace")
     spec = canary.at("spec")
     analysis = spec.at("analysis") or spec.at("canaryAnalysis")
-    templates = {key[1]: body for key, body in objects.items() if key[0] == "MetricTemplate"}
-    metrics = WrittenMetrics(name, namespace, templates, gaps)
+    metrics = WrittenMetrics(name, namespace, objects, gaps)
     deployment = _find_deployment(spec.at("targetRef"), name, objects, gaps)
     services = _Services(name=spec.at("service").text("name") or name, namespace=namespace, part=spec.at("service"))
     routing, others = _write_routing(spec, services, gaps)
@@ -231,16 +231,23 @@ class _Policy:
     """The parts of the spec that are no policy."""
 
 
-def _read_policy(body: Mapping[str, Any], objects: Objects) -> _Policy:
+_Templates = Mapping[str, MetricTemplate]
+
+
+def _read_templates(objects: Objects) -> _Templates:
+    resources = [parse(each) for (kind, _), each in objects.items() if kind == "MetricTemplate"]
+    return {each.name: each for each in resources if isinstance(each, MetricTemplate)}
+
+
+def _read_policy(body: Mapping[str, Any], objects: Objects, templates: _Templates) -> _Policy:
     canary = parse(body)
     assert isinstance(canary, Canary)
-    resources = [parse(each) for (kind, _), each in objects.items() if kind == "MetricTemplate"]
-    templates = {each.name: each for each in resources if isinstance(each, MetricTemplate)}
     rollout = resolve(canary, templates=templates.values())
     rungs = [rung.percent for rung in rollout.ladder.rungs]
+    references = [check.template.name for check in rollout.checks if check.template is not None]
     return _Policy(
         rollout=evolve(rollout, checks=tuple(_normalise(check, rungs) for check in rollout.checks)),
-        queries=tuple(templates[check.template.name].spec for check in rollout.checks if check.template is not None),
+        queries=tuple(templates[name].spec if name in templates else None for name in references),
         parts=_other_parts(body, get_mapping(objects.get(("Deployment", canary.spec.target_ref.name)))),
     )
 
@@ -274,7 +281,8 @@ def _read_back(documents: Iterable[Json], objects: Objects) -> _Policy:
     others = [body for (kind, _), body in objects.items() if kind not in {"Deployment", "MetricTemplate"}]
     converted = [body for piece in to_canaries([*documents, *others]) for body in piece.documents]
     (canary,) = (body for body in converted if body.get("kind") == "Canary")
-    return _read_policy(canary, index_objects(converted))
+    index = index_objects(converted)
+    return _read_policy(canary, index, _read_templates(index))
 
 
 def _compare(canary: DocumentPart, before: _Policy, after: _Policy, gaps: Gaps) -> None:

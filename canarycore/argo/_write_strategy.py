@@ -13,13 +13,11 @@ from canarycore.argo._analysis import LIMITS, compose_name
 from canarycore.argo._document import DocumentPart, Json, drop_none
 from canarycore.argo._gaps import Gaps
 from canarycore.argo._metric_providers import WRITERS
+from canarycore.argo._rollout import Objects
 from canarycore.argo._strategy import ALL_PATHS, INTERVAL
 from canarycore.foreign import get_value
 from canarycore.manifest.routing import EXACT_PREFIX_REGEX
 from canarycore.text import shorten
-
-Bodies = Mapping[str, Json]
-"""MetricTemplates by their name."""
 
 
 @define
@@ -28,7 +26,7 @@ class WrittenMetrics:
 
     canary: str
     namespace: str
-    templates: Bodies
+    objects: Objects
     gaps: Gaps
     documents: list[Json] = field(factory=list)
     used: set[str] = field(factory=set)
@@ -75,7 +73,7 @@ class WrittenMetrics:
 
     def _write_provider(self, metric: DocumentPart) -> Json | None:
         reference = metric.at("templateRef").text("name")
-        template = self.templates.get(reference)
+        template = self.objects.get(("MetricTemplate", reference))
         if template is None:
             found = (
                 f"the template {shorten(reference)}, which is not among the files" if reference else "no templateRef"

@@ -144,6 +144,15 @@ def test_a_query_with_variables_is_a_gap():
     )
 
 
+def test_a_template_that_is_not_there_is_a_gap():
+    documents = [each for each in canaries(*EXAMPLES["an analysis of a step"]) if each["kind"] != "MetricTemplate"]
+    (gap,) = convert(documents, to="argo").gaps
+    assert (gap.path, gap.expected) == (
+        "Canary/shop: spec.analysis.metrics[0].templateRef",
+        "a MetricTemplate of the files",
+    )
+
+
 def test_a_limit_that_argo_always_has_must_be_given():
     documents = canaries(*EXAMPLES["an analysis of a step"])
     del spec_of(documents)["analysis"]["metrics"][0]["failureLimit"]

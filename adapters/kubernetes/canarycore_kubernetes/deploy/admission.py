@@ -76,7 +76,8 @@ VARIABLES: tuple[tuple[str, str], ...] = (
     ("scaler", "object.spec.?autoscalerRef.?kind.orValue('')"),
     ("step", "variables.analysis.?stepWeight.orValue(0)"),
     ("steps", "variables.analysis.?stepWeights.orValue([])"),
-    ("stays", "size(variables.analysis.?steps.orValue([])) > 0"),
+    ("rungs", "variables.analysis.?steps.orValue([])"),
+    ("stays", "size(variables.rungs) > 0"),
     ("iterations", "variables.analysis.?iterations.orValue(0)"),
     ("matches", "variables.analysis.?match.orValue([])"),
     ("metrics", "variables.analysis.?metrics.orValue([])"),
@@ -86,7 +87,6 @@ VARIABLES: tuple[tuple[str, str], ...] = (
     ("annotations", "object.metadata.?annotations.orValue({})"),
     ("routed", "variables.provider != 'kubernetes'"),
     ("weights", "variables.routed && variables.iterations == 0"),
-    ("rungs", "variables.analysis.?steps.orValue([])"),
     ("bakes", "variables.analysis.?bake.orValue('') != ''"),
     ("known", f"variables.rungs.map(r, r.weight) + variables.steps + (variables.bakes ? [{_ALL}] : [])"),
     ("most", f"variables.analysis.?maxWeight.orValue(0) > 0 ? variables.analysis.maxWeight : {_ALL}"),
@@ -190,10 +190,7 @@ def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, s
         ),
         (
             "no-bake",
-            (
-                "!variables.bakes || variables.routed && !(size(variables.rungs) > 0"
-                f" && variables.rungs.exists(r, r.weight == {_ALL} && ({_OWN})))"
-            ),
+            (f"!variables.bakes || variables.routed && !variables.rungs.exists(r, r.weight == {_ALL} && ({_OWN}))"),
             (
                 "spec.analysis.bake keeps all traffic on the canary: remove it for the provider kubernetes,"
                 f" and beside a step with weight {_ALL} that has a hold, an approval or metrics."

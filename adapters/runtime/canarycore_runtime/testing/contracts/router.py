@@ -112,22 +112,16 @@ class RouterContract:
 
 def _routes_for(bench: RouterBench, name: str) -> tuple[Routes, Rollout]:
     """Return the routes of a name, with a rollout that uses them. Skip routes that the data plane does not support."""
-    if _NEEDS.get(name, "") not in {"", *bench.can}:
+    need, make_rollout = _BESIDE_WEIGHTS.get(name, ("", rollout))
+    if need and need not in bench.can:
         pytest.skip(f"this data plane does not support {name} routes")
-    return ROUTES[name], _ROLLOUTS.get(name, rollout)()
+    return ROUTES[name], make_rollout()
 
 
-_NEEDS = {
-    "mirrored": "mirrored",
-    "matched": "matched",
-    "matched alone by a step": "matched beside a weight",
-    "matched beside a weight": "matched beside a weight",
+_BESIDE_WEIGHTS = {
+    "mirrored": ("mirrored", rollout),
+    "matched": ("matched", by_header),
+    "matched alone by a step": ("matched beside a weight", by_header_and_weight),
+    "matched beside a weight": ("matched beside a weight", by_header_and_weight),
 }
-"""The support that routes need, by their name."""
-
-_ROLLOUTS = {
-    "matched": by_header,
-    "matched alone by a step": by_header_and_weight,
-    "matched beside a weight": by_header_and_weight,
-}
-"""The rollouts of routes by conditions."""
+"""The support that routes need, and the rollout that uses them, by their name."""

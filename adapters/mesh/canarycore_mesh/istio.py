@@ -9,8 +9,7 @@ The VirtualService's rules. Istio takes the first that matches:
     default           all requests                                  -> by weight, or primary
 
 Beside the analysis's matching rule, the default rule sends all requests to the primary; beside a step's, it splits. A
-service of `appProtocol: tcp` has one TCP
-rule, which supports weights only.
+service of `appProtocol: tcp` has one TCP rule, which supports weights only.
 """
 
 from __future__ import annotations

@@ -107,13 +107,18 @@ def test_a_mesh_reads_the_routes_of_matching_requests(provider, routes):
     assert mesh_of(provider).routes(context, objects_after(provider, context, routes)) == routes
 
 
+def assert_each_place_is_read(provider, context, way):
+    """Assert that the mesh reads all routes of a way, which it rendered one after the other."""
+    for places in range(1, len(way) + 1):
+        objects = objects_after(provider, context, *way[:places])
+        assert mesh_of(provider).routes(context, objects) == way[places - 1]
+
+
 @pytest.mark.parametrize("provider", BESIDE)
 def test_a_mesh_reads_a_match_beside_each_weight(provider):
     context = render_context(provider, analysis=STEPS)
     way = [Routes(), Routes(matched=True), Routes(weight=20, matched=True), Routes(weight=50), Routes(weight=100)]
-    for places in range(1, len(way) + 1):
-        objects = objects_after(provider, context, *way[:places])
-        assert mesh_of(provider).routes(context, objects) == way[places - 1]
+    assert_each_place_is_read(provider, context, way)
 
 
 @pytest.mark.parametrize("provider", BESIDE)
@@ -142,9 +147,7 @@ def test_a_mesh_reads_a_mirror_beside_each_weight(provider):
     context = render_context(provider, analysis=MIRRORS)
     mirrored = Routes(weight=20, mirrored=True)
     way = [Routes(mirrored=True), mirrored, Routes(weight=30, mirrored=True, matched=True), Routes(weight=50)]
-    for places in range(1, len(way) + 1):
-        objects = objects_after(provider, context, *way[:places])
-        assert mesh_of(provider).routes(context, objects) == way[places - 1]
+    assert_each_place_is_read(provider, context, way)
 
 
 @pytest.mark.parametrize("provider", MIRRORING)

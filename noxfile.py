@@ -59,7 +59,16 @@ FOLDERS = {
         "tests/adapters/metrics",
         "tests/adapters/local",
     ),
-    "cluster": ("tests/cluster", "tests/conformance"),
+    "cluster": (
+        "tests/cluster/controller",
+        "tests/cluster/resources",
+        "tests/cluster/faults",
+        "tests/cluster/workloads_and_routes",
+        "tests/cluster/labs",
+        "tests/cluster/api",
+        "tests/cluster/control_plane",
+        "tests/conformance",
+    ),
     "sweep": ("tests/cluster", "tests/conformance"),
     "hostile": ("tests/cluster/controller",),
     "planes": ("tests/planes",),
@@ -67,6 +76,9 @@ FOLDERS = {
     "planted": ("tests/planted",),
 }
 """The folders of a session's tests, by its mark: to collect all 14,000 tests takes half a minute."""
+
+CLUSTERS = 3
+"""The folders of the session `cluster` that run at a time: each has servers of its own, and its tests mostly wait."""
 
 USING_DEPENDENCIES = (
     *("tests/core/data/test_codec.py", "tests/core/simulation", "tests/manifest", "tests/policy"),
@@ -183,7 +195,19 @@ def e2e(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def cluster(session: nox.Session) -> None:
     """A real API server. The first run on a machine builds it: that takes minutes, and counts as part of a test."""
-    _marked(session, "cluster", "--timeout=1800", but=("sweep", "hostile"))
+    run = partial(_marked, session, "cluster", "--timeout=1800", but=("sweep", "hostile"))
+    if session.posargs:
+        run()
+        return
+    _share(session)
+    logs = Path(session.create_tmp(), "audit-logs").resolve()
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir()
+    run = partial(run, env={"CANARYCORE_AUDIT_LOGS": str(logs)}, silent=True)
+    with ThreadPoolExecutor(CLUSTERS) as clusters:
+        for output in clusters.map(lambda folder: run(folders=(folder,)), FOLDERS["cluster"]):
+            session.log(output)
+    session.log(run(folders=("tests/cluster/test_role.py",)))
 
 
 @nox.session(venv_backend="none")
@@ -309,11 +333,11 @@ def _install_group(session: nox.Session, *groups: str) -> None:
     session.install(*nox.project.dependency_groups(PROJECT, *groups))
 
 
-def _run(session: nox.Session, program: str, *arguments: str, silent: bool = False, env: Env = None) -> None:
-    """Run a program of the shared environment, which is made current first."""
+def _run(session: nox.Session, program: str, *arguments: str, silent: bool = False, env: Env = None) -> object:
+    """Run a program of the shared environment, which is made current first; returns its output if it is silent."""
     _share(session)
     found = {"PATH": os.pathsep.join([str(SHARED / "bin"), os.environ["PATH"]]), **(env or {})}
-    session.run(str(SHARED / "bin" / program), *arguments, silent=silent, env=found, external=True)
+    return session.run(str(SHARED / "bin" / program), *arguments, silent=silent, env=found, external=True)
 
 
 def _share(session: nox.Session) -> None:
@@ -348,10 +372,19 @@ def _pytest(
         run("pytest", *options, PROCESSES, env=env)
 
 
-def _marked(session: nox.Session, mark: str, *options: str, but: tuple[str, ...] = ()) -> None:
-    """Run the tests with this mark and none of the others, or those of them that the command line names."""
+def _marked(
+    session: nox.Session,
+    mark: str,
+    *options: str,
+    but: tuple[str, ...] = (),
+    folders: tuple[str, ...] = (),
+    silent: bool = False,
+    env: Env = None,
+) -> object:
+    """Run the tests with this mark and none of the others: those that the command line names, or all in the folders."""
     marks = " and not ".join((mark, *but))
-    _run(session, "pytest", "-m", marks, *options, *(session.posargs or FOLDERS[mark]))
+    chosen = session.posargs or folders or FOLDERS[mark]
+    return _run(session, "pytest", "-m", marks, *options, *chosen, silent=silent, env=env)
 
 
 def _compare(session: nox.Session, wheel: Path, package: Path) -> None:

@@ -6,6 +6,7 @@ Where a part of it cannot be had the tests are skipped; in CI (env CI is set) th
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,9 @@ from tests.go_programs import Missing
 
 LAST = "test_role.py"
 """Looks back on what the others did."""
+
+KEPT_LOGS = "CANARYCORE_AUDIT_LOGS"
+"""The environment variable with a folder for the audit logs, where several processes run the tests."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -44,6 +48,9 @@ def plane() -> Iterator[Plane]:
         (pytest.fail if "CI" in os.environ else pytest.skip)(str(error))
     with started() as running:
         yield running
+        if KEPT_LOGS in os.environ:
+            running.audit.mark()
+            shutil.copy(running.audit.path, Path(os.environ[KEPT_LOGS], f"{os.getpid()}.jsonl"))
 
 
 @pytest.fixture

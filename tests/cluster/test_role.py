@@ -1,28 +1,36 @@
 """The shipped role: it has every verb that the controller needs in the other tests, and no other.
 
-These come last. They read of the whole session in the audit log: a right counts as needed when a request was granted
-that would have been refused without it, and no request may have been refused. So a verb more fails the first test, and
-a verb less the second one.
+These come last. They read the audit logs of the whole session: a right counts as needed when a request was granted that
+would have been refused without it, and no request may have been refused. So a verb more fails the first test, and a
+verb less the second one. The nox session `cluster` runs the folders beside each other, each with servers of its own,
+and then these tests on all kept logs.
 """
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
 from canarycore_kubernetes.deploy.objects import ELECTION, GROUP, ROUTING_RIGHTS, rules
+from tests.cluster.conftest import KEPT_LOGS
 from tests.controlplane import rights
 from tests.controlplane.api import Api, ApiError, eventually
+from tests.controlplane.real.audit import read
 
 FINALIZERS = (GROUP, "canaries/finalizers", "update")
 """Asked about inside the server, so no log tells of it. It has a test of its own."""
 
 
 @pytest.fixture
-def everything(request):
-    """All tests of the folder were to run, in this process."""
+def requests(request, plane):
+    """Return the requests of all tests of the folder, which ran in this process or left their logs."""
+    if KEPT_LOGS in os.environ:
+        logs = sorted(Path(os.environ[KEPT_LOGS]).glob("*.jsonl"))
+        return list(chain.from_iterable(map(read, logs)))
     config = request.config
     files = set(Path(__file__).parent.rglob("test_*.py"))
     chosen = (
@@ -30,16 +38,16 @@ def everything(request):
     )
     if chosen or not files <= {item.path for item in request.session.items}:
         pytest.skip("only some of the tests ran: what they did not need others may")
+    return plane.audit.requests(0)
 
 
-@pytest.mark.usefixtures("everything")
-def test_no_right_is_granted_that_nothing_needs(plane):
+def test_no_right_is_granted_that_nothing_needs(requests):
     granted = rights.rights([*rules(ROUTING_RIGHTS), *ELECTION])
-    assert granted - rights.used(plane.audit) == {FINALIZERS}
+    assert granted - rights.used(requests) == {FINALIZERS}
 
 
-def test_nothing_that_the_controller_asked_for_was_refused(plane):
-    assert rights.refused(plane.audit) == []
+def test_nothing_that_the_controller_asked_for_was_refused(requests):
+    assert rights.refused(requests) == []
 
 
 def service(namespace, canary):

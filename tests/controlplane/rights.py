@@ -2,8 +2,9 @@
 
 access = installed(plane.api, namespace, ["istio"])
 …
-used(plane.audit)       {("apps", "deployments", "get"), …}: the rights in use; without one the answer is a 403
-refused(plane.audit)    the requests that no right of the controller allows
+requests = plane.audit.requests(0)
+used(requests)          {("apps", "deployments", "get"), …}: the rights in use; without one the answer is a 403
+refused(requests)       the requests that no right of the controller allows
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Iterator
 
 from canarycore_kubernetes.deploy.objects import ELECTION, NAME, OBSERVER, observer_rules, rules
 from tests.controlplane.api import Access, Api, Json
-from tests.controlplane.real.audit import Audit, Request
+from tests.controlplane.real.audit import Request
 
 Right = tuple[str, str, str]
 """API group, resource, verb."""
@@ -50,18 +51,18 @@ def rights(granted: Iterable[Json]) -> set[Right]:
     }
 
 
-def used(audit: Audit) -> set[Right]:
-    """Return the rights that installed controllers have used since the start of the log."""
-    return {right for found in _asked(audit) if found.code != 403 for right in _needed(found)}
+def used(requests: Iterable[Request]) -> set[Right]:
+    """Return the rights that installed controllers used in these requests."""
+    return {right for found in _asked(requests) if found.code != 403 for right in _needed(found)}
 
 
-def refused(audit: Audit) -> list[Request]:
+def refused(requests: Iterable[Request]) -> list[Request]:
     """Return the requests of installed controllers that the server refused."""
-    return [found for found in _asked(audit) if found.code == 403 and IN_PASSING not in found.message]
+    return [found for found in _asked(requests) if found.code == 403 and IN_PASSING not in found.message]
 
 
-def _asked(audit: Audit) -> Iterator[Request]:
-    return (found for found in audit.requests(0) if _ACCOUNT.fullmatch(found.user))
+def _asked(requests: Iterable[Request]) -> Iterator[Request]:
+    return (found for found in requests if _ACCOUNT.fullmatch(found.user))
 
 
 def _needed(found: Request) -> Iterator[Right]:

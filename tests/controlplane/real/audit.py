@@ -62,7 +62,7 @@ class Audit:
         self._catch_up()
         return [
             found
-            for found in self._read(mark)
+            for found in read(self.path, mark)
             if (not user or found.user == user) and (not namespace or found.namespace == namespace)
         ]
 
@@ -71,20 +71,22 @@ class Audit:
         sign = f"/version?{uuid.uuid4()}"
         before = self.path.stat().st_size if self.path.exists() else 0
         self.api.request("GET", sign)
-        eventually(lambda: any(sign == found.uri for found in self._read(before)))
+        eventually(lambda: any(sign == found.uri for found in read(self.path, before)))
 
-    def _read(self, mark: int) -> Iterator[Request]:
-        if not self.path.exists():
-            return
-        with self.path.open("rb") as log:
-            if mark:
-                log.seek(mark - 1)
-                log.readline()  # the rest of a line that was being written when the mark was set
-            for line in log:
-                if line.endswith(b"\n"):
-                    found = json.loads(line)
-                    if (found["verb"] == "watch") == (found["stage"] == "ResponseStarted"):
-                        yield _request(found)
+
+def read(path: Path, mark: int = 0) -> Iterator[Request]:
+    """Yield the requests of a log file from a position on."""
+    if not path.exists():
+        return
+    with path.open("rb") as log:
+        if mark:
+            log.seek(mark - 1)
+            log.readline()  # the rest of a line that was being written when the mark was set
+        for line in log:
+            if line.endswith(b"\n"):
+                found = json.loads(line)
+                if (found["verb"] == "watch") == (found["stage"] == "ResponseStarted"):
+                    yield _request(found)
 
 
 def _request(found: Json) -> Request:

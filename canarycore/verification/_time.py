@@ -11,6 +11,8 @@ gate that the controller polls for ever then is a cycle of a few states.
     now - reached_at            holds of steps                              the longest, and two intervals
     now - a tally's time        pauses between measurements                 the longest, and two intervals
     now - pods' last change     their pace, progress deadline               as `since`, once nothing more will change
+
+A policy without a limit of held analyses counts them without end. No decision depends on that count, so it stays at 1.
 """
 
 from __future__ import annotations
@@ -209,24 +211,26 @@ def _cut(state: State, rollout: Rollout) -> State:
     now, status = state.now, state.status
     long, jump = _longest_deadline(rollout) + (1 + JUMP) * rollout.interval, JUMP * rollout.interval
     target, primary = _cut_pods(state, state.target, "target", long), _cut_pods(state, state.primary, "primary", long)
-    times: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
+    if status.holds > 1 and not rollout.inconclusive_limit:
+        changes["holds"] = 1
     if LONG_AGO != status.drain_until < now - jump:
-        times["drain_until"] = LONG_AGO
+        changes["drain_until"] = LONG_AGO
     if status.reached_at is not None and LONG_AGO != status.reached_at < now - jump - rollout.ladder.longest_hold:
-        times["reached_at"] = LONG_AGO
+        changes["reached_at"] = LONG_AGO
     oldest = now - jump - rollout.longest_pause if status.tallies else LONG_AGO
     if any(LONG_AGO != tally.at < oldest for tally in status.tallies):
-        times["tallies"] = tuple([evolve(each, at=LONG_AGO) if each.at < oldest else each for each in status.tallies])
+        changes["tallies"] = tuple([evolve(each, at=LONG_AGO) if each.at < oldest else each for each in status.tallies])
     if status.since is not None and status.since < now - jump:
         steady = all(pods is not None and pods.changed == LONG_AGO for pods in (target, primary))
         is_timed = status.returning or status.phase is Phase.TERMINATING
         oldest = now - (jump if steady and not is_timed else long)
         if status.since < oldest:
-            times["since"] = oldest
+            changes["since"] = oldest
     former = _cut_routes(state, long)
-    if target is state.target and primary is state.primary and former is state.former and not times:
+    if target is state.target and primary is state.primary and former is state.former and not changes:
         return state
-    changed = status.but(**times) if times else status
+    changed = status.but(**changes) if changes else status
     return state.but(status=changed, target=target, primary=primary, former=former)
 
 

@@ -47,7 +47,7 @@ def held(bench: Bench) -> Story:
 
 def ended_between_steps(bench: Bench) -> Story:
     """A check in the background that no version meets ends a rollout while a step holds."""
-    steps = [{"weight": 20, "hold": LONG}, 40]
+    steps = [{"weight": 20, "hold": LONG}, {"weight": 40}]
     analysis = {**_BY_STEPS, "steps": steps, "metrics": [_CHECK, _impossible(from_weight=20)]}
     with open_story(bench.app("background"), analysis=analysis) as story:
         story.app.deploy("v2")
@@ -61,7 +61,7 @@ def aborted_bake(bench: Bench) -> Story:
     with open_story(bench.app("baked"), analysis=analysis) as story:
         story.app.deploy("v2")
         story.app.at_weight(100)
-        time.sleep(SETTLED)
+        time.sleep(WAIT)
         story.mark("aborted")
         _command(story.app, "abort")
         finish(story)
@@ -128,10 +128,8 @@ def last_seconds(story: Story, weight: int, seconds: float) -> Log:
 
 
 def _impossible(*, from_weight: int) -> Json:
-    return {
-        "name": "request-duration", "interval": "15s", "fromWeight": from_weight, "failureLimit": 1,
-        "thresholdRange": {"max": 0.000_1},
-    }  # fmt: skip
+    bounds = {"max": 0.000_1}
+    return {"name": "request-duration", "interval": "15s", "fromWeight": from_weight, "thresholdRange": bounds}
 
 
 def _command(app: App, kind: str) -> None:

@@ -64,14 +64,14 @@ def test_a_step_holds_for_its_time_and_the_next_one_until_it_is_approved(stories
 def test_a_check_in_the_background_ends_a_rollout_while_its_step_holds(stories: Stories) -> None:
     story = get_story(stories, "ended_between_steps")
     assert max(weight for *_, weight in story.app.states) == 20
-    assert any("request-duration" in text for text in story.app.events())
+    assert any("advancement request duration" in text for text in story.app.events())
 
 
 @pytest.mark.parametrize("name", ["aborted_bake", "failed_bake"])
 def test_a_bake_gives_all_requests_to_the_new_version_and_leaves_the_old_one_ready(stories: Stories, name: str) -> None:
     story = get_story(stories, name)
-    assert story.at(100).versions().keys() == {"v2"}
-    assert story.log.between(story.marks["ended"]).versions().keys() == {"v1"}
+    assert last_seconds(story, 100, 10).versions().keys() == {"v2"}
+    assert story.log.between(story.marks["ended"] + BEHIND).versions().keys() == {"v1"}
 
 
 def test_an_aborted_bake_returns_all_requests_at_once(stories: Stories, request: pytest.FixtureRequest) -> None:

@@ -87,7 +87,9 @@ class ExpressionError(ValueError):
 
 
 @frozen
-class _Token:
+class Token:
+    """A word, a number or a sign of a condition."""
+
     text: str
     column: int
 
@@ -102,7 +104,7 @@ def parse_program(text: str) -> tuple[Instruction, ...]:
     """
     if len(text) > CONDITION.most:
         raise ExpressionError(f"{len(text):,} characters", str(CONDITION), "Shorten the condition.")
-    parser = _Parser(tokens=_read_tokens(text))
+    parser = _Parser(tokens=read_tokens(text))
     kind = parser.read_choice(0)
     parser.expect("", "an operator, or the end")
     if kind != "truth":
@@ -110,8 +112,9 @@ def parse_program(text: str) -> tuple[Instruction, ...]:
     return tuple(parser.program)
 
 
-def _read_tokens(text: str) -> list[_Token]:
-    tokens: list[_Token] = []
+def read_tokens(text: str) -> list[Token]:
+    """Return the tokens of a condition, and an empty one for its end. Raises ExpressionError for another character."""
+    tokens: list[Token] = []
     place = 0
     while place < len(text):
         if text[place] in _SPACES:
@@ -121,24 +124,24 @@ def _read_tokens(text: str) -> list[_Token]:
         if match is None:
             remedy = _REMEDIES.get(text[place], "Remove it, or write a query whose result the condition can compare.")
             raise ExpressionError(f"{text[place]!r} at character {place + 1}", _SUBSET, remedy)
-        tokens.append(_Token(match[0], place + 1))
+        tokens.append(Token(match[0], place + 1))
         place = match.end()
-    return [*tokens, _Token("", len(text) + 1)]
+    return [*tokens, Token("", len(text) + 1)]
 
 
 @define
 class _Parser:
     """A parser that writes each part after the parts that it needs."""
 
-    tokens: list[_Token]
+    tokens: list[Token]
     place: int = 0
     program: list[Instruction] = field(factory=list)
 
     @property
-    def token(self) -> _Token:
+    def token(self) -> Token:
         return self.tokens[self.place]
 
-    def take(self) -> _Token:
+    def take(self) -> Token:
         token = self.token
         self.place += 1
         return token

@@ -10,6 +10,7 @@ from attrs import define, field
 
 from canarycore._observation import TOTAL_WEIGHT
 from canarycore.argo._analysis import LIMITS, compose_name
+from canarycore.argo._conditions import index_result
 from canarycore.argo._document import DocumentPart, Json, drop_none
 from canarycore.argo._gaps import Gaps
 from canarycore.argo._metric_providers import WRITERS
@@ -44,7 +45,8 @@ class WrittenMetrics:
             )
         fields: Json = {
             "name": metric.text("name"),
-            "successCondition": _write_range(metric.at("thresholdRange")),
+            "successCondition": _write_range(metric.at("thresholdRange")) or self._write_condition(metric, "success"),
+            "failureCondition": self._write_condition(metric, "failure"),
             "initialDelay": metric.text("initialDelay") or None,
             "interval": metric.text("every") or None,
             "provider": provider,
@@ -63,6 +65,16 @@ class WrittenMetrics:
 
     def _name(self, metric: DocumentPart) -> str:
         return compose_name(self.canary, metric.text("name"))
+
+    def _write_condition(self, metric: DocumentPart, kind: str) -> str | None:
+        name = f"{kind}Condition"
+        condition = metric.text(name)
+        if "%" in condition:
+            remedy = "Argo divides whole numbers only: write the remainder into the query."
+            self.gaps.report(metric.at(name), shorten(condition), "a condition without %", remedy)
+        template = self.objects.get(("MetricTemplate", metric.at("templateRef").text("name")))
+        is_list = get_value(template or {}, "spec", "provider", "type") not in _NUMBERS
+        return (index_result(condition) if is_list else condition) or None
 
     def _write_limit(self, metric: DocumentPart, name: str, default: int | None) -> int | None:
         value = metric.number(name)
@@ -178,6 +190,10 @@ def _write_condition(entry: DocumentPart) -> Json | None:
         return None
     headers.take()
     return {"headerName": name, "headerValue": dict(match)}
+
+
+_NUMBERS = ("datadog",)
+"""The types of providers whose result is a number in Argo; that of others is a list."""
 
 
 def _write_range(limits: DocumentPart) -> str:

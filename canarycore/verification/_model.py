@@ -670,6 +670,9 @@ def _bad(question: Question) -> Iterator[Answer]:
         yield SourcesAnswer(error="offline")
     else:
         yield sick(_request(question))
+        unclear = question.check.find_example(passes=None)
+        if unclear is not None:
+            yield MetricAnswer(value=unclear, samples=1_000_000)
 
 
 def _request(question: MetricQuestion) -> MetricRequest:

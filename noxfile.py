@@ -8,7 +8,7 @@
     verify    every fault at every step            mutants   hardly a change of the core goes unnoticed
     cluster   a real Kubernetes API server         hostile   no tenant harms the others
     fuzz      whatever others write, nothing breaks    audit     no known vulnerability, allowed licences
-    browser   the web page in a real Chromium
+    browser   the web page in a real Chromium         planes    rollouts on real data planes
 
 Sessions install the distributions' dependencies and the dependency groups that pyproject.toml names. Those that run the
 sources share one environment, `.nox/shared`; `wheel` has one of its own.

@@ -87,7 +87,7 @@ class ExpressionError(ValueError):
 
 
 @frozen
-class Token:
+class ConditionToken:
     """A word, a number or a sign of a condition."""
 
     text: str
@@ -112,9 +112,9 @@ def parse_program(text: str) -> tuple[Instruction, ...]:
     return tuple(parser.program)
 
 
-def read_tokens(text: str) -> list[Token]:
+def read_tokens(text: str) -> list[ConditionToken]:
     """Return the tokens of a condition, and an empty one for its end. Raises ExpressionError for another character."""
-    tokens: list[Token] = []
+    tokens: list[ConditionToken] = []
     place = 0
     while place < len(text):
         if text[place] in _SPACES:
@@ -124,24 +124,24 @@ def read_tokens(text: str) -> list[Token]:
         if match is None:
             remedy = _REMEDIES.get(text[place], "Remove it, or write a query whose result the condition can compare.")
             raise ExpressionError(f"{text[place]!r} at character {place + 1}", _SUBSET, remedy)
-        tokens.append(Token(match[0], place + 1))
+        tokens.append(ConditionToken(match[0], place + 1))
         place = match.end()
-    return [*tokens, Token("", len(text) + 1)]
+    return [*tokens, ConditionToken("", len(text) + 1)]
 
 
 @define
 class _Parser:
     """A parser that writes each part after the parts that it needs."""
 
-    tokens: list[Token]
+    tokens: list[ConditionToken]
     place: int = 0
     program: list[Instruction] = field(factory=list)
 
     @property
-    def token(self) -> Token:
+    def token(self) -> ConditionToken:
         return self.tokens[self.place]
 
-    def take(self) -> Token:
+    def take(self) -> ConditionToken:
         token = self.token
         self.place += 1
         return token

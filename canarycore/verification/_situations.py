@@ -222,7 +222,7 @@ STRATEGIES: dict[str, Rollout] = {
         gradual_return=GradualReturn(step=40, interval=5.0, deadline=125.0, follows_capacity=True),
     ),
     "canary with limits": evolve(_POLICY, checks=(evolve(_CHECK, limits=_LIMITS),)),
-    "canary with conditions": evolve(_POLICY, checks=(_CONDITIONS,)),
+    "canary with conditions": evolve(_POLICY, checks=(_CONDITIONS,), inconclusive_limit=1),
     "canary with a rollback window": evolve(_POLICY, rollback_window=RollbackWindow(revisions=2, steps=(60,))),
     "canary after a mirror": evolve(_POLICY, ladder=Ladder(steps=(50,), mirror=True)),
     "canary in place": evolve(_POLICY, ladder=Ladder(steps=(20,), in_place=True)),

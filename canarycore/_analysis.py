@@ -123,7 +123,7 @@ def _hold_or_halt(builder: DecisionBuilder, bad: list[Judgement]) -> Decision:
     """Hold if values are inconclusive, or data is missing and the owner waits for it; else count a failed check."""
     rollout = builder.rollout
     hold = rollout.no_data is NoData.HOLD
-    if all(judgement.is_unclear or (hold and judgement.verdict is not Verdict.FAIL) for judgement in bad):
+    if all(judgement.is_hold(rollout.no_data) for judgement in bad):
         return _hold_analysis(builder, bad[0])
     bad = [judgement for judgement in bad if judgement.verdict is not Verdict.INCONCLUSIVE]
     first = next((judgement for judgement in bad if judgement.verdict is Verdict.FAIL), bad[0]) if hold else bad[0]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from canarycore import _go_format as _go
 from canarycore._enum import TextEnum
 from canarycore._record import record
-from canarycore._spec import Check, CheckKind
+from canarycore._spec import Check, CheckKind, NoData
 
 if TYPE_CHECKING:
     from canarycore._expressions import Conditions
@@ -54,6 +54,11 @@ class Judgement:
     def is_unclear(self) -> bool:
         """Whether there is a value that decides nothing: it is thin, or inconclusive."""
         return self.verdict is Verdict.INCONCLUSIVE or self.is_thin
+
+    def is_hold(self, no_data: NoData) -> bool:
+        """Whether a policy that treats missing data so waits for another answer, and counts no failed check."""
+        has_no_value = self.verdict is Verdict.NO_DATA or self.verdict is Verdict.ERROR
+        return self.is_unclear or (no_data is NoData.HOLD and has_no_value)
 
     @property
     def error(self) -> str:

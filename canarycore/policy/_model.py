@@ -27,7 +27,7 @@ from canarycore._condition_values import find_range
 from canarycore._enum import TextEnum
 from canarycore._ladder import INITIAL_RUNG, Strategy
 from canarycore._record import record
-from canarycore._spec import CheckKind, HookType, NoData
+from canarycore._spec import CheckKind, HookType
 from canarycore._verdicts import Judgement, Verdict, judge
 from canarycore.errors import CanaryError
 from canarycore.policy._scenario import Scenario, demand_known_names, inside, limits_of, outside
@@ -387,8 +387,7 @@ def _outcome_of(rollout: Rollout, judgement: Judgement) -> CheckOutcome:
     """Return the outcome of a verdict: a hold where only data are missing and the policy waits for them."""
     if judgement.verdict is Verdict.PASS:
         return CheckOutcome.PASS
-    waits = judgement.is_unclear or (rollout.no_data is NoData.HOLD and judgement.verdict is not Verdict.FAIL)
-    return CheckOutcome.HOLD if waits else CheckOutcome.HALT
+    return CheckOutcome.HOLD if judgement.is_hold(rollout.no_data) else CheckOutcome.HALT
 
 
 def _edges(check: Check, p99: float) -> tuple[float, float]:

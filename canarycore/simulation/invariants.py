@@ -716,15 +716,11 @@ def _holds_for_good(state: State) -> bool:
     return not rollout.inconclusive_limit and None in passes and False not in passes
 
 
-_VALUELESS = frozenset({Verdict.NO_DATA, Verdict.ERROR})
-
-
 def _conclusion(rollout: Rollout, question: MetricQuestion, answer: MetricAnswer) -> bool | None:
     """Return whether a check passes, or None where the policy waits for a clear value or for more requests."""
     if question.check.conditions is not None:
         judgement = judge(question.check, answer, rollout.min_samples)
-        waits = judgement.is_unclear or (rollout.no_data is NoData.HOLD and judgement.verdict in _VALUELESS)
-        return None if waits else judgement.verdict is Verdict.PASS
+        return None if judgement.is_hold(rollout.no_data) else judgement.verdict is Verdict.PASS
     if answer.value is None or answer.error or not isfinite(answer.value):
         return None if rollout.no_data is NoData.HOLD else False
     return _passes(question, answer) if (answer.samples or 0) >= rollout.min_samples else None

@@ -220,9 +220,9 @@ DEFECTS: tuple[Defect, ...] = (
     ),
     _core(
         "an inconclusive value counts as a failed check",
-        "_analysis.py",
-        "judgement.is_unclear or (hold",
-        "judgement.is_thin or (hold",
+        "_verdicts.py",
+        "return self.is_unclear or (no_data",
+        "return self.is_thin or (no_data",
         "analyses/test_conditions.py::test_inconclusive_values_hold_and_count_as_no_failure",
     ),
     _core(

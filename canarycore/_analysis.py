@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from canarycore._decision import Decision, DecisionBuilder, Deliberation, Inquiry
 from canarycore._ladder import Rung, Strategy
-from canarycore._measurements import count_answers, describe_excess, exceeds, find_due, find_open
+from canarycore._measurements import FOR_A_HUMAN, count_answers, describe_excess, exceeds, find_due, find_open
 from canarycore._observation import EPSILON
 from canarycore._revisions import is_return, next_rung
 from canarycore._spec import HookType, NoData
@@ -113,7 +113,7 @@ def _judge_by_limits(builder: DecisionBuilder, places: tuple[str, ...]) -> Decis
 def _end_by_limit(builder: DecisionBuilder, judgement: Judgement, why: str) -> Decision:
     """Freeze the rollout for want of clear data, which a human can judge; roll back or freeze it for bad values."""
     builder.emit(NoticeKind.CHECK_FAILED, judgement.text(builder.rollout))
-    if judgement.verdict in {Verdict.NO_DATA, Verdict.INCONCLUSIVE}:
+    if judgement.verdict in FOR_A_HUMAN:
         return freeze(builder, Reason.INCONCLUSIVE, why)
     notices = NoticeKind.ROLLING_BACK_LIMIT, NoticeKind.ROLLING_BACK_LIMIT_ALERT
     return fail_or_freeze(builder, Rule.ROLLED_BACK_CHECKS, Reason.CHECKS, notices, argument=why, why=why)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from canarycore._expression_parser import CHOOSE, CONSTANT, NEGATE, RESULT, TRUTH
+from canarycore._expression_parser import CHOOSE, CONSTANT, FUNCTIONS, NEGATE, RESULT, TRUTH
 
 if TYPE_CHECKING:
     from canarycore._expressions import Conditions, Expression, Number
@@ -59,7 +59,7 @@ def find_range(conditions: Conditions) -> tuple[Number, Number] | None:
     None stands for no bound. There is no range if a value is inconclusive, and if conditions speak of missing data.
     """
     found = find_values(conditions)
-    if not found.is_complete or not conditions.functions.isdisjoint(("isNaN", "isInf", "len", "default")):
+    if not found.is_complete or not conditions.functions.isdisjoint(FUNCTIONS):
         return None
     decisions = [conditions.decide(value) for value in found.values]
     if None in decisions or True not in decisions or all(decisions):

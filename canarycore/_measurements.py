@@ -68,8 +68,7 @@ _WORDS = {
     Verdict.INCONCLUSIVE: "inconclusive measurements",
 }
 
-
-_INCONCLUSIVE = frozenset({Verdict.NO_DATA, Verdict.INCONCLUSIVE})
+FOR_A_HUMAN = frozenset({Verdict.NO_DATA, Verdict.INCONCLUSIVE})
 """The verdicts that share `inconclusiveLimit`: only a human can judge them."""
 
 
@@ -112,7 +111,7 @@ def _count(limits: CheckLimits, tally: CheckTally, verdict: Verdict, now: float)
         at=now,
         measured=tally.measured + counts,
         failed=tally.failed + (verdict is Verdict.FAIL),
-        inconclusive=tally.inconclusive + (verdict in _INCONCLUSIVE),
+        inconclusive=tally.inconclusive + (verdict in FOR_A_HUMAN),
         errors=0,
         passes=tally.passes + 1 if verdict is Verdict.PASS else 0,
     )

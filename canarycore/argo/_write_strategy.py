@@ -66,14 +66,16 @@ class WrittenMetrics:
     def _name(self, metric: DocumentPart) -> str:
         return compose_name(self.canary, metric.text("name"))
 
+    def _find_template(self, metric: DocumentPart) -> Json | None:
+        return self.objects.get(("MetricTemplate", metric.at("templateRef").text("name")))
+
     def _write_condition(self, metric: DocumentPart, kind: str) -> str | None:
         name = f"{kind}Condition"
         condition = metric.text(name)
         if "%" in condition:
             remedy = "Argo divides whole numbers only: write the remainder into the query."
             self.gaps.report(metric.at(name), shorten(condition), "a condition without %", remedy)
-        template = self.objects.get(("MetricTemplate", metric.at("templateRef").text("name")))
-        is_list = get_value(template or {}, "spec", "provider", "type") not in _NUMBERS
+        is_list = get_value(self._find_template(metric) or {}, "spec", "provider", "type") not in _NUMBERS
         return (index_result(condition) if is_list else condition) or None
 
     def _write_limit(self, metric: DocumentPart, name: str, default: int | None) -> int | None:
@@ -84,8 +86,7 @@ class WrittenMetrics:
         return value
 
     def _write_provider(self, metric: DocumentPart) -> Json | None:
-        reference = metric.at("templateRef").text("name")
-        template = self.objects.get(("MetricTemplate", reference))
+        reference, template = metric.at("templateRef").text("name"), self._find_template(metric)
         if template is None:
             found = (
                 f"the template {shorten(reference)}, which is not among the files" if reference else "no templateRef"

@@ -123,10 +123,10 @@ def _truths(context: LintContext) -> Iterator[tuple[str, str, set[bool | None]]]
         texts = {"successCondition": metric.success_condition, "failureCondition": metric.failure_condition}
         for name, text in texts.items():
             conditions = Conditions.of(text, "")
-            if conditions is None or not find_values(conditions).is_complete:
+            if conditions is None or not (found := find_values(conditions)).is_complete:
                 continue
-            values = (*find_values(conditions).values, *filter(conditions.accept, _SPECIAL))
-            yield f"{path}.{name}", text, {parse_condition(text).evaluate(value) for value in values}
+            condition, values = parse_condition(text), (*found.values, *filter(conditions.accept, _SPECIAL))
+            yield f"{path}.{name}", text, {condition.evaluate(value) for value in values}
 
 
 def _condition_never(context: LintContext) -> Iterator[Finding]:
@@ -143,14 +143,14 @@ def _condition_always(context: LintContext) -> Iterator[Finding]:
 
 def _condition_overlap(context: LintContext) -> Iterator[Finding]:
     for path, metric in _metrics(context):
-        if not (metric.success_condition and metric.failure_condition):
-            continue
-        success, failure = parse_condition(metric.success_condition), parse_condition(metric.failure_condition)
         conditions = Conditions.of(metric.success_condition, metric.failure_condition)
-        for value in find_values(conditions).values if conditions else ():
-            if success.evaluate(value) and failure.evaluate(value):
-                yield Finding(f"{path}.failureCondition", shorten(failure.text), {"value": f"{value:g}"})
-                break
+        if conditions is None or conditions.success is None or conditions.failure is None:
+            continue
+        success, failure = conditions.success, conditions.failure
+        values = find_values(conditions).values
+        common = next((value for value in values if success.evaluate(value) and failure.evaluate(value)), None)
+        if common is not None:
+            yield Finding(f"{path}.failureCondition", shorten(failure.text), {"value": f"{common:g}"})
 
 
 def _problems_of_ranges(context: LintContext, rule: str) -> Iterator[Problem]:

@@ -22,7 +22,12 @@ from attrs import define, field
 from tests.go_programs import Missing
 from tests.planes.bench import URL, App, Bench, DataPlane, bench
 from tests.planes.clients import Log, requests, users
+from tests.planes.contour import CONTOUR
 from tests.planes.network import NoNetworkError, own_network
+from tests.planes.skipper import SKIPPER
+
+DATA_PLANES: dict[str, DataPlane] = {"contour": CONTOUR, "skipper": SKIPPER}
+"""The data planes of the session `planes`."""
 
 AT_ONCE = 4
 """Stories side by side, on two cores."""
@@ -261,17 +266,20 @@ Stories = dict[str, "Future[Story]"]
 def play(
     data_plane: DataPlane, folder: Path, side_by_side: Iterable[Scenario], alone: Iterable[Scenario] = ()
 ) -> Iterator[Stories]:
-    """Start a bench, play scenarios on it, and yield their stories under way, by the names of the functions.
+    """Start a bench, play scenarios on it, and yield their stories under way, by the names of the functions."""
+    with demand_parts(), own_network(), bench(data_plane, folder) as running:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            stories = {scenario.__name__: pool.submit(scenario, running) for scenario in side_by_side}
+        with ThreadPoolExecutor(1) as pool:
+            stories |= {scenario.__name__: pool.submit(scenario, running) for scenario in alone}
+        yield stories
 
-    A test without a part of the bench is skipped; in CI that is a failure.
-    """
+
+@contextmanager
+def demand_parts() -> Iterator[None]:
+    """Skip a test that lacks a part of its bench; in CI that is a failure."""
     try:
-        with own_network(), bench(data_plane, folder) as running:
-            with ThreadPoolExecutor(AT_ONCE) as pool:
-                stories = {scenario.__name__: pool.submit(scenario, running) for scenario in side_by_side}
-            with ThreadPoolExecutor(1) as pool:
-                stories |= {scenario.__name__: pool.submit(scenario, running) for scenario in alone}
-            yield stories
+        yield
     except (Missing, NoNetworkError) as problem:
         (pytest.fail if "CI" in os.environ else pytest.skip)(str(problem))
 

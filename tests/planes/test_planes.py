@@ -10,13 +10,7 @@ from math import sqrt
 
 import pytest
 
-from tests.planes.bench import DataPlane
-from tests.planes.contour import CONTOUR
-from tests.planes.scenarios import ALONE, OPTIONAL, SIDE_BY_SIDE, Stories, get_story, play
-from tests.planes.skipper import SKIPPER
-
-IN_CI: dict[str, DataPlane] = {"contour": CONTOUR, "skipper": SKIPPER}
-"""The data planes of the session `planes`."""
+from tests.planes.scenarios import ALONE, DATA_PLANES, OPTIONAL, SIDE_BY_SIDE, Stories, get_story, play
 
 DEVIATIONS = 4.5
 """Standard deviations by which a share may differ from its weight."""
@@ -27,10 +21,10 @@ REACTION = 15.0
 pytestmark = [pytest.mark.planes, pytest.mark.timeout(1800)]
 
 
-@pytest.fixture(scope="module", params=IN_CI)
+@pytest.fixture(scope="module", params=DATA_PLANES)
 def stories(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stories]:
     """All stories of a data plane, under way."""
-    data_plane = IN_CI[request.param]
+    data_plane = DATA_PLANES[request.param]
     optional = (scenario for name, scenario in OPTIONAL.items() if name in data_plane.can)
     folder = tmp_path_factory.mktemp(request.param) / "bench"
     with play(data_plane, folder, (*SIDE_BY_SIDE, *optional), ALONE) as playing:

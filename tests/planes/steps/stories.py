@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from itertools import pairwise
 
 from canarycore_kubernetes.resources.canaries import COMMAND, COMMAND_MANAGER
 from tests.controlplane.api import Json, eventually
 from tests.planes.bench import INTERVAL, TARGET, URL, App, Bench
-from tests.planes.clients import Log, requests
+from tests.planes.clients import requests
 from tests.planes.scenarios import SETTLED, Scenario, Story, finish, open_story
 
 HOLD = 25
@@ -29,7 +28,6 @@ PODS = 5
 
 _CHECK = {"interval": "15s", "thresholdRange": {"min": 99}, "name": "request-success-rate"}
 _BY_STEPS = {"stepWeight": None, "maxWeight": None}
-_SCALED = {"spec": {"template": {"metadata": {"labels": {"app.kubernetes.io/part-of": TARGET}}}}}
 
 
 def held(bench: Bench) -> Story:
@@ -38,9 +36,7 @@ def held(bench: Bench) -> Story:
     with open_story(bench.app("held"), analysis={**_BY_STEPS, "steps": steps}) as story:
         story.app.deploy("v2")
         story.app.at_weight(40)
-        time.sleep(WAIT)
-        story.mark("approved")
-        _command(story.app, "approve")
+        _command_later(story, "approve")
         finish(story)
     return story
 
@@ -61,9 +57,7 @@ def aborted_bake(bench: Bench) -> Story:
     with open_story(bench.app("baked"), analysis=analysis) as story:
         story.app.deploy("v2")
         story.app.at_weight(100)
-        time.sleep(WAIT)
-        story.mark("aborted")
-        _command(story.app, "abort")
+        _command_later(story, "abort")
         finish(story)
     return story
 
@@ -87,9 +81,7 @@ def slow_primary(bench: Bench) -> Story:
         app.deploy("v2")
         app.at_weight(60)
         _scale_primary(app, 1)
-        time.sleep(WAIT)
-        story.mark("aborted")
-        _command(app, "abort")
+        _command_later(story, "abort")
         app.ends("Failed")
         time.sleep(WAIT)
         story.mark("scaled")
@@ -120,19 +112,16 @@ def without_a_mesh(bench: Bench) -> Story:
     return story
 
 
-def last_seconds(story: Story, weight: int, seconds: float) -> Log:
-    """Return the requests of the last seconds at a weight."""
-    changes = story.app.states
-    end = next(after for (*_, now), (after, *_) in pairwise(changes) if now == weight)
-    return story.log.between(end - seconds, end - 0.5)
-
-
 def _impossible(*, from_weight: int) -> Json:
     bounds = {"max": 0.000_1}
     return {"name": "request-duration", "interval": "15s", "fromWeight": from_weight, "thresholdRange": bounds}
 
 
-def _command(app: App, kind: str) -> None:
+def _command_later(story: Story, kind: str) -> None:
+    """Send a command after a wait, and mark the moment by its name."""
+    time.sleep(WAIT)
+    story.mark(kind)
+    app = story.app
     annotations = {COMMAND: f"{kind} {uuid.uuid4().hex}"}
     app.bench.api.patch(f"{app.path}?fieldManager={COMMAND_MANAGER}", {"metadata": {"annotations": annotations}})
 

@@ -6,15 +6,13 @@ The stories of a data plane are played once, side by side, and each test makes a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
-from tests.planes.contour import CONTOUR
-from tests.planes.scenarios import Stories, Story, get_story, play
-from tests.planes.skipper import SKIPPER
-from tests.planes.steps.stories import HOLD, SIDE_BY_SIDE, last_seconds
-
-DATA_PLANES = {"contour": CONTOUR, "skipper": SKIPPER}
+from tests.planes.clients import Log
+from tests.planes.scenarios import DATA_PLANES, Stories, Story, get_story, play
+from tests.planes.steps.stories import HOLD, SIDE_BY_SIDE
 
 RETURN = 2.0
 """Seconds within which an abort takes all requests from the canary, at default settings."""
@@ -24,6 +22,9 @@ BEHIND = 4.0
 
 POINTS = 5.0
 """Most points by which a share by numbers of pods may differ from its weight."""
+
+AFTER = {"Promoting", "Finalising", "Succeeded"}
+"""The phases after an analysis that passes."""
 
 pytestmark = [pytest.mark.planes, pytest.mark.timeout(1800)]
 
@@ -55,9 +56,9 @@ def test_no_request_is_lost(stories: Stories, name: str, end: str) -> None:
 
 def test_a_step_holds_for_its_time_and_the_next_one_until_it_is_approved(stories: Stories) -> None:
     story = get_story(stories, "held")
-    begin, until = _begin(story, 20), _begin(story, 40)
+    begin, until = _begin_of_weight(story, 20), _begin_of_weight(story, 40)
     assert until - begin > HOLD - 1
-    assert _begin(story, 0, "Promoting", "Finalising", "Succeeded") > story.marks["approved"]
+    assert next(at for at, phase, _ in story.app.states if phase in AFTER) > story.marks["approve"]
     assert story.at(40).between(until).share("v2") == pytest.approx(40, abs=12)
 
 
@@ -70,7 +71,7 @@ def test_a_check_in_the_background_ends_a_rollout_while_its_step_holds(stories: 
 @pytest.mark.parametrize("name", ["aborted_bake", "failed_bake"])
 def test_a_bake_gives_all_requests_to_the_new_version_and_leaves_the_old_one_ready(stories: Stories, name: str) -> None:
     story = get_story(stories, name)
-    assert last_seconds(story, 100, 10).versions().keys() == {"v2"}
+    assert _last_seconds(story, 100, 10).versions().keys() == {"v2"}
     assert story.log.between(story.marks["ended"] + BEHIND).versions().keys() == {"v1"}
 
 
@@ -78,12 +79,12 @@ def test_an_aborted_bake_returns_all_requests_at_once(stories: Stories, request:
     story = get_story(stories, "aborted_bake")
     late = BEHIND if "skipper" in request.node.name else 0.0
     last = max(entry.at for entry in story.log.entries if entry.version == "v2")
-    assert last - story.marks["aborted"] < RETURN + late
+    assert last - story.marks["abort"] < RETURN + late
 
 
 def test_a_return_waits_for_a_slow_primary_and_then_ends(stories: Stories) -> None:
     story = get_story(stories, "slow_primary")
-    aborted, scaled, returned = (story.marks[name] for name in ("aborted", "scaled", "returned"))
+    aborted, scaled, returned = (story.marks[name] for name in ("abort", "scaled", "returned"))
     weights = [(at, weight) for at, _, weight in story.app.states if aborted < at < returned + 1]
     assert [weight for _, weight in weights] == [30, 0]
     assert weights[-1][0] > scaled
@@ -92,12 +93,17 @@ def test_a_return_waits_for_a_slow_primary_and_then_ends(stories: Stories) -> No
 
 @pytest.mark.parametrize("weight", [20, 40, 60])
 def test_numbers_of_pods_split_the_requests(stories: Stories, weight: int) -> None:
-    requests = last_seconds(get_story(stories, "without_a_mesh"), weight, HOLD / 2)
+    requests = _last_seconds(get_story(stories, "without_a_mesh"), weight, HOLD / 2)
     assert len(requests.entries) > 200
     assert abs(requests.share("v2") - weight) < POINTS
 
 
-def _begin(story: Story, weight: int, *phases: str) -> float:
-    """Return the moment at which the rollout came to this weight, or to one of these phases."""
-    states = story.app.states
-    return next(at for at, phase, now in states if (phase in phases if phases else now == weight))
+def _begin_of_weight(story: Story, weight: int) -> float:
+    """Return the moment at which the rollout came to this weight."""
+    return next(at for at, _, now in story.app.states if now == weight)
+
+
+def _last_seconds(story: Story, weight: int, seconds: float) -> Log:
+    """Return the requests of the last seconds at a weight."""
+    end = next(after for (*_, now), (after, *_) in pairwise(story.app.states) if now == weight)
+    return story.log.between(end - seconds, end - 0.5)

@@ -11,6 +11,7 @@ repair in a row. It ends when nobody has changed the object for a while.
 
 from __future__ import annotations
 
+import json
 import time
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -43,8 +44,8 @@ _SHOWN = 3
 class _Series:
     """The writes of one object."""
 
-    rendered: Json
-    """The fields that the router wrote last."""
+    written: int
+    """A hash of the fields that the router wrote last: the fields themselves need far more memory."""
 
     repairs: list[float] = field(factory=list)
     """The times of the last repairs in a row."""
@@ -69,7 +70,7 @@ class Reversions:
     def is_repair(self, key: str, ref: Ref, rendered: Json) -> bool:
         """Check whether a write repeats the last one, so somebody has changed the object in between."""
         series = self._series.get(key, {}).get(ref)
-        return series is not None and series.rendered == rendered
+        return series is not None and series.written == _hash(rendered)
 
     def is_due(self, key: str, ref: Ref) -> bool:
         """Check whether the next repair of an object is reported."""
@@ -81,11 +82,9 @@ class Reversions:
 
         report: the text about a repair that is due.
         """
-        all_series = self._series.setdefault(key, {})
-        series = all_series.get(ref)
-        if series is None or series.rendered != rendered:
-            before = () if series is None else series.repairs
-            all_series[ref] = _Series(rendered, [*before], "" if series is None else series.text)
+        series, written = self._series.setdefault(key, {}).setdefault(ref, _Series(0)), _hash(rendered)
+        if series.written != written:
+            series.written = written
             return 0.0
         now = self._clock()
         series.repairs = [*self._recent(series), now][-REPAIRS:]
@@ -114,17 +113,21 @@ class Reversions:
         self._series = {key: series for key, series in self._series.items() if key in keys}
 
 
+def _hash(rendered: Json) -> int:
+    return hash(json.dumps(rendered, sort_keys=True))
+
+
 def describe(ref: Ref, body: Json | None, patch: Json) -> str:
     """Return the report of a repair: the object, its fields, their writer, and the remedy.
 
     body: the object before the repair; None if somebody has deleted it. patch: the repair.
     """
-    what = f"{ref.kind.kind} {ref.name}"
+    place = f"{ref.kind.kind} {ref.name}"
     if body is None:
-        return f"{what}: another writer deletes it each time that the rollout creates it. {_REMEDY}"
+        return f"{place}: another writer deletes it each time that the rollout creates it. {_REMEDY}"
     fields, writers = _join([".".join(path) for path in _leaves(patch)]), _join(_writers(body, patch))
     return (
-        f"{what}, {fields}: {writers or 'another writer'} changes this back each time that the rollout writes it, "
+        f"{place}, {fields}: {writers or 'another writer'} changes this back each time that the rollout writes it, "
         f"so requests may take a wrong way in between. {_REMEDY}"
     )
 

@@ -51,12 +51,34 @@ class GoProgram:
         return f"{self.module}@{self.version}"
 
 
+_FLUX = {
+    "github.com/fluxcd/pkg/artifact": "github.com/fluxcd/pkg/artifact v0.18.1",
+    "github.com/opencontainers/go-digest": "github.com/opencontainers/go-digest v1.0.1-0.20220411205349-bde1400a84be",
+}
+"""A version in place of one that the module proxy lacks, and Flux's own replacement."""
+
 PROGRAMS = {
     "contour": GoProgram(
         module="github.com/projectcontour/contour", version="v1.33.8", package="cmd/contour", minutes=8
     ),
     "flagger": GoProgram(
         module="github.com/fluxcd/flagger", version="v1.44.0", package="cmd/flagger", minutes=2, go="1.26.0"
+    ),
+    "source-controller": GoProgram(
+        module="github.com/fluxcd/source-controller",
+        version="v1.9.6",
+        package=".",
+        minutes=8,
+        go="1.26.0",
+        replaced=_FLUX,
+    ),
+    "kustomize-controller": GoProgram(
+        module="github.com/fluxcd/kustomize-controller",
+        version="v1.9.6",
+        package=".",
+        minutes=5,
+        go="1.26.0",
+        replaced=_FLUX,
     ),
     "skipper": GoProgram(module="github.com/zalando/skipper", version="v0.21.0", package="cmd/skipper", minutes=2),
     "envoy-gateway": GoProgram(

@@ -21,12 +21,15 @@ from canarycore_kubernetes.api.metadata import owner_reference
 from canarycore_kubernetes.api.ownership import OWNER_ANNOTATION
 from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS
+from canarycore_kubernetes.resources.refusals import BlockedRollouts
+from canarycore_kubernetes.routing.reversions import REPAIRS
 from canarycore_kubernetes.routing.router import MeshRouter
 from canarycore_kubernetes.routing.takeover import NOTE
 from canarycore_runtime.mesh import GITOPS_OPT_OUT, PodSelectors, Ref, RenderContext
 from canarycore_runtime.testing.contracts import RouterContract
 from tests.adapters.mesh.meshes import AB, manifest, mesh_of, sources
 from tests.controlplane import crds
+from tests.controlplane.api import MANAGER
 from tests.controlplane.rights import account
 from tests.manifest.samples import shared
 
@@ -442,6 +445,24 @@ async def test_a_changed_base_field_hides_the_routes_until_it_is_repaired(istio)
     await istio.set_routes(None, Routes(weight=20))
     assert istio.body()["spec"]["hosts"] == ["podinfo"]
     assert await istio.observe() == Routes(weight=20)
+
+
+async def test_a_writer_who_changes_the_routes_back_again_and_again_is_named(istio, cluster):
+    refusals, apex = BlockedRollouts(), istio.service()
+    istio.router = MeshRouter(cluster, istio, refusals=refusals)
+    await istio.set_routes(None, Routes())
+    for _ in range(REPAIRS):
+        assert refusals.text(f"{istio.namespace}/podinfo") == ""
+        selector = {"selector": {"app": "podinfo"}, "ports": [{"port": 9898}]}
+        istio.api.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "podinfo"}, "spec": selector},
+                        istio.namespace)  # fmt: skip
+        await istio.heard(apex)
+        assert await istio.observe() is None
+        await istio.set_routes(None, Routes())
+        assert istio.body(apex)["spec"]["selector"] == {"app": "podinfo-primary"}
+    text = refusals.text(f"{istio.namespace}/podinfo")
+    assert text.startswith(f"Service podinfo, spec.selector.app: {MANAGER} changes this back each time"), text
+    assert refusals.reason(f"{istio.namespace}/podinfo") == "RoutesChangedBack"
 
 
 async def test_a_changed_weight_is_observed(istio):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BLOCKED = "Blocked"
 """Type of the condition of a rollout in trouble."""
 
-TARGET, ROUTES, PODS = "target", "routes", "pods"
+TARGET, ROUTES, PODS, WRITERS = "target", "routes", "pods", "writers"
 """The parts of a rollout that an observation may find blocked."""
 
 PASSING_PATIENCE = 3.0
@@ -112,9 +112,9 @@ class BlockedRollouts:
             self._wake(report.key)  # a first error is followed by the next cycle soon
 
     def note(self, key: str, text: str, part: str = TARGET, reason: TroubleReason = SELECTOR_MISMATCH) -> None:
-        """Record why an observation found a part blocked: TARGET, ROUTES or PODS. An empty text ends this block.
+        """Record why an observation found a part blocked: TARGET, ROUTES, PODS or WRITERS.
 
-        The rollout goes on with its cycles, which do not end the block.
+        An empty text ends this block. The rollout goes on with its cycles, which do not end the block.
         """
         notes = self._notes.setdefault(key, {})
         before, now = notes.pop(part, None), Trouble(reason, text) if text else None

@@ -41,7 +41,7 @@ from canarycore_kubernetes.api.ownership import (
     ownership_of,
 )
 from canarycore_kubernetes.api.snapshots import snapshot_view
-from canarycore_kubernetes.resources.refusals import ROUTES
+from canarycore_kubernetes.resources.refusals import ROUTES, WRITERS
 from canarycore_kubernetes.routing.features import find_unsupported, format_refusal, new_features, routes_of_rungs
 from canarycore_kubernetes.routing.leftovers import LAST_STAGE, SCALERS, WORKLOADS, Leftovers, needed_refs, stage_of
 from canarycore_kubernetes.routing.objects import (
@@ -52,10 +52,11 @@ from canarycore_kubernetes.routing.objects import (
     service_ref,
     service_refs,
 )
+from canarycore_kubernetes.routing.reversions import Reversions, describe
 from canarycore_kubernetes.routing.services import fit_to_service, only_selector, services
 from canarycore_kubernetes.routing.takeover import NOTE, give_back, is_made, merge_owned, original_spec, release
 from canarycore_kubernetes.selection.selectors import existing_selectors, selects, tells_apart
-from canarycore_kubernetes.telemetry.troubles import ROUTES_REFUSED, classify
+from canarycore_kubernetes.telemetry.troubles import ROUTES_CHANGED_BACK, ROUTES_REFUSED, classify
 from canarycore_kubernetes.workloads.autoscalers import PAUSED, RESUME, primary_scaler
 from canarycore_kubernetes.workloads.base import OwnedObjects, read
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
@@ -125,6 +126,7 @@ class MeshRouter:
         self._altered_by_server: dict[Ref, tuple[Json, Snapshot]] = {}
         self._sweep_size = _SMALLEST_SWEEP
         self._leftovers = Leftovers()
+        self._reversions = Reversions()
 
     # the port ---------------------------------------------------------------------------------------------------
 
@@ -135,6 +137,8 @@ class MeshRouter:
         former manifest still lead requests, or the cluster refuses to show them.
         """
         key = _key(rollout)
+        if self._refusals is not None:
+            self._refusals.note(key, self._reversions.text(key), WRITERS, ROUTES_CHANGED_BACK)
         try:
             routes = await self._observe(rollout)
         except Refused as error:
@@ -275,6 +279,7 @@ class MeshRouter:
         objects = await self._find_objects(rollout)
         if objects is None or await self._objection(objects):
             return
+        self._reversions.forget(_key(rollout))
         await self._give_apex_back(objects)
         by_ref, splits = objects.by_ref, objects.read_routes() is not None
         for ref in objects.mesh_objects:
@@ -435,6 +440,7 @@ class MeshRouter:
         self._unsupported = {key: last for key, last in self._unsupported.items() if key in self._views}
         self._refused_since = {key: since for key, since in self._refused_since.items() if key in self._views}
         self._matching_services = {key: last for key, last in self._matching_services.items() if key in self._views}
+        self._reversions.keep(self._views)
         self._sweep_size = max(_SMALLEST_SWEEP, 2 * len(self._views))
 
     def _exists(self, rollout: Rollout) -> bool:
@@ -748,7 +754,8 @@ class MeshRouter:
 
     async def _write(self, objects: RouteObjects, change: ObjectChange) -> Snapshot | None:
         """Make a change. Return the object; None where the server altered it, or the cache does not have it."""
-        ref, cluster = change.ref, self._cluster_of(change.ref)
+        ref, cluster, key = change.ref, self._cluster_of(change.ref), _key(objects.context.rollout)
+        report = await self._report_repair(key, change)
         if change.before is None:  # applied, so that the server's own additions do not count as our fields
             metadata = change.patch["metadata"] | {"resourceVersion": UNUSED_VERSION}
             await cluster.apply(change.patch | {"metadata": metadata}, force=False)
@@ -762,11 +769,24 @@ class MeshRouter:
         rest = merge_patch(written.body, after)
         if rest:
             self._altered_by_server[ref] = (change.rendered, written)
-            self._observed.pop(_key(objects.context.rollout), None)  # its objects may be equal, but are now accepted
+            self._observed.pop(key, None)  # its objects may be equal, but are now accepted
+            self._reversions.forget(key, ref)
             _log.warning("%s %s.%s: the API server altered %s", ref.kind.kind, ref.name, ref.namespace, rest)
             return None
         self._altered_by_server.pop(ref, None)
+        calm_in = self._reversions.record(key, ref, change.rendered, report)
+        if calm_in:
+            asyncio.get_running_loop().call_later(calm_in + _WAKE_MARGIN, self._cluster.wake, key)
         return written
+
+    async def _report_repair(self, key: str, change: ObjectChange) -> str:
+        """Return the report of a change that somebody makes necessary again and again; empty for other changes."""
+        ref = change.ref
+        is_repair = self._reversions.is_repair(key, ref, change.rendered)
+        if not is_repair or not self._reversions.is_due(key, ref):
+            return ""
+        body = await self._cluster_of(ref).find(ref.kind, ref.namespace, ref.name)
+        return describe(ref, body, change.patch)
 
     async def _merge(self, objects: RouteObjects, ref: Ref, before: Snapshot, patch: Json) -> None:
         """Patch the object. Raise Conflict where it has changed since `before`."""

@@ -106,6 +106,11 @@ ROUTES_REFUSED = TroubleReason(
     meaning="The mesh or the gateway does not accept the routes.",
     remedy="Correct the field that its controller names.",
 )
+ROUTES_CHANGED_BACK = TroubleReason(
+    name="RoutesChangedBack",
+    meaning="Another writer changes the routes back each time that the rollout has written them.",
+    remedy="Leave the field out of what that writer applies, or let that writer ignore it.",
+)
 SELECTOR_MISMATCH = TroubleReason(
     name="SelectorMismatch",
     meaning="The target's labels do not fit the existing primary.",
@@ -141,6 +146,7 @@ REASONS = (
     NAME_TOO_LONG,
     REQUEST_REJECTED,
     ROUTES_REFUSED,
+    ROUTES_CHANGED_BACK,
     SELECTOR_MISMATCH,
     PODS_REFUSED,
     METRICS_UNAVAILABLE,

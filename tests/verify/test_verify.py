@@ -98,7 +98,7 @@ def test_no_single_fault_breaks_a_rollout_that_holds_for_lack_of_data():
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize(("strategy", "situation"), product(STRATEGIES, SITUATIONS))
+@pytest.mark.parametrize(("strategy", "situation"), [*product(STRATEGIES, SITUATIONS)])
 def test_no_single_fault_breaks_anything(strategy, situation):
     assert verify(SITUATIONS[situation](strategy, STRATEGIES[strategy])).violations == ()
 

@@ -94,6 +94,8 @@ ON_EACH_PYTHON = (
     *("tests/core", "tests/manifest", "tests/policy", "tests/argo", "tests/conformance", "tests/verify"),
     "tests/adapters",
     f"--ignore={PROCESSES}",  # it measures traffic, so it needs the machine alone
+    "--ignore=tests/adapters/kubernetes/api/test_ownership.py",  # many rollouts, by the client that the others use
+    "--ignore=tests/adapters/kubernetes/selection",  # long rollouts, by the same
 )
 """The tests whose result may depend on the version of Python.
 

@@ -154,7 +154,7 @@ def pythons(session: nox.Session) -> None:
     if "CI" in os.environ and demanded:
         session.error(_describe_missing(demanded))
     if missing:
-        session.warn(f"{_describe_missing(missing)} Their tests are skipped.")
+        session.warn(f"{_describe_missing(missing)}. Tests skipped.")
     for version, python in found.items():
         environment = ROOT / ".nox" / f"python-{version}"
         _make_current(session, environment, python, TESTS)
@@ -416,8 +416,8 @@ def _pythons_of_pyenv(version: str) -> list[str]:
 
 def _describe_missing(versions: list[str]) -> str:
     """Describe the Pythons that were not found, with the remedy."""
-    programs = " and ".join(f"python{version}" for version in versions)
-    return f"Found no {programs} that runs, neither on the PATH nor of pyenv: `pyenv install {' '.join(versions)}`."
+    numbers = " ".join(versions)
+    return f"found no Python {numbers} that runs, expected each on the PATH or in pyenv: try `pyenv install {numbers}`"
 
 
 def _runs(python: str, version: str) -> bool:

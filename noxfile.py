@@ -8,7 +8,8 @@
     verify    every fault at every step            mutants   hardly a change of the core goes unnoticed
     cluster   a real Kubernetes API server         hostile   no tenant harms the others
     fuzz      whatever others write, nothing breaks    audit     no known vulnerability, allowed licences
-    browser   the web page in a real Chromium         pythons   the claims on other versions of Python
+    browser   the web page in a real Chromium         planes    rollouts on real data planes
+    pythons   the claims on other versions of Python
 
 Sessions install the distributions' dependencies and the dependency groups that pyproject.toml names. Those that run the
 sources share one environment, `.nox/shared`; `wheel` has one of its own, and `pythons` has `.nox/python-3.X`.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from canarycore._decision import Decision, DecisionBuilder, Deliberation, Inquiry
 from canarycore._ladder import Rung, Strategy
-from canarycore._measurements import count_answers, describe_excess, exceeds, find_due, find_open
+from canarycore._measurements import FOR_A_HUMAN, count_answers, describe_excess, exceeds, find_due, find_open
 from canarycore._observation import EPSILON
 from canarycore._revisions import is_return, next_rung
 from canarycore._spec import HookType, NoData
@@ -111,20 +111,21 @@ def _judge_by_limits(builder: DecisionBuilder, places: tuple[str, ...]) -> Decis
 
 
 def _end_by_limit(builder: DecisionBuilder, judgement: Judgement, why: str) -> Decision:
-    """Freeze the rollout for want of data, as only a human can judge it; roll back or freeze it for bad values."""
+    """Freeze the rollout for want of clear data, which a human can judge; roll back or freeze it for bad values."""
     builder.emit(NoticeKind.CHECK_FAILED, judgement.text(builder.rollout))
-    if judgement.verdict is Verdict.NO_DATA:
+    if judgement.verdict in FOR_A_HUMAN:
         return freeze(builder, Reason.INCONCLUSIVE, why)
     notices = NoticeKind.ROLLING_BACK_LIMIT, NoticeKind.ROLLING_BACK_LIMIT_ALERT
     return fail_or_freeze(builder, Rule.ROLLED_BACK_CHECKS, Reason.CHECKS, notices, argument=why, why=why)
 
 
 def _hold_or_halt(builder: DecisionBuilder, bad: list[Judgement]) -> Decision:
-    """Hold if only data is missing and the owner wants to wait for it; else count a failed check."""
+    """Hold if values are inconclusive, or data is missing and the owner waits for it; else count a failed check."""
     rollout = builder.rollout
     hold = rollout.no_data is NoData.HOLD
-    if all(judgement.is_thin or (hold and judgement.verdict is not Verdict.FAIL) for judgement in bad):
+    if all(judgement.is_hold(rollout.no_data) for judgement in bad):
         return _hold_analysis(builder, bad[0])
+    bad = [judgement for judgement in bad if judgement.verdict is not Verdict.INCONCLUSIVE]
     first = next((judgement for judgement in bad if judgement.verdict is Verdict.FAIL), bad[0]) if hold else bad[0]
     builder.emit(NoticeKind.CHECK_FAILED, first.text(rollout))
     return _halt_advancement(builder)

@@ -31,7 +31,8 @@ class CheckLimits:
     failure_limit: int | None = field(default=None, validator=optional(COUNT_FROM_0))
     """The most values out of range on a rung (`metrics[].failureLimit`): one more ends the rollout."""
     inconclusive_limit: int | None = field(default=None, validator=optional(COUNT_FROM_0))
-    """The most measurements without data (`metrics[].inconclusiveLimit`): one more freezes it for a human."""
+    """The most measurements that are inconclusive or without data (`metrics[].inconclusiveLimit`): one more freezes the
+    rollout for a human."""
     error_limit: int | None = field(default=None, validator=optional(COUNT_FROM_0))
     """The most errors in a row (`metrics[].consecutiveErrorLimit`): one more ends the rollout."""
 
@@ -53,7 +54,7 @@ class CheckTally:
     failed: int = field(default=0, validator=LONG_COUNT)
     """The values out of range."""
     inconclusive: int = field(default=0, validator=LONG_COUNT)
-    """The answers without data."""
+    """The answers that are inconclusive or without data."""
     errors: int = field(default=0, validator=LONG_COUNT)
     """The errors in a row."""
     passes: int = field(default=0, validator=LONG_COUNT)

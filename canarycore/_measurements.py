@@ -61,7 +61,15 @@ def describe_excess(judgement: Judgement, tally: CheckTally) -> str:
     return f"check {judgement.check.name}: {found} {_WORDS[judgement.verdict]}, at most {limit} allowed"
 
 
-_WORDS = {Verdict.FAIL: "failures", Verdict.NO_DATA: "times no data", Verdict.ERROR: "errors in a row"}
+_WORDS = {
+    Verdict.FAIL: "failures",
+    Verdict.NO_DATA: "times no data",
+    Verdict.ERROR: "errors in a row",
+    Verdict.INCONCLUSIVE: "inconclusive measurements",
+}
+
+FOR_A_HUMAN = frozenset({Verdict.NO_DATA, Verdict.INCONCLUSIVE})
+"""The verdicts that share `inconclusiveLimit`: only a human can judge them."""
 
 
 def _count_and_limit(limits: CheckLimits, tally: CheckTally, verdict: Verdict) -> tuple[int, int | None]:
@@ -71,6 +79,7 @@ def _count_and_limit(limits: CheckLimits, tally: CheckTally, verdict: Verdict) -
         Verdict.FAIL: (tally.failed, limits.failure_limit),
         Verdict.NO_DATA: (tally.inconclusive, limits.inconclusive_limit),
         Verdict.ERROR: (tally.errors, limits.error_limit),
+        Verdict.INCONCLUSIVE: (tally.inconclusive, limits.inconclusive_limit),
     }[verdict]
 
 
@@ -102,7 +111,7 @@ def _count(limits: CheckLimits, tally: CheckTally, verdict: Verdict, now: float)
         at=now,
         measured=tally.measured + counts,
         failed=tally.failed + (verdict is Verdict.FAIL),
-        inconclusive=tally.inconclusive + (verdict is Verdict.NO_DATA),
+        inconclusive=tally.inconclusive + (verdict in FOR_A_HUMAN),
         errors=0,
         passes=tally.passes + 1 if verdict is Verdict.PASS else 0,
     )

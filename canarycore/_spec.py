@@ -11,7 +11,9 @@ from collections.abc import Mapping
 
 from attrs import Attribute, evolve, field, frozen, validate
 
+from canarycore._condition_values import find_example
 from canarycore._enum import TextEnum
+from canarycore._expressions import Conditions, ExpressionError
 from canarycore._fields import (
     CHECKS_OF_METRICS,
     COUNT_FROM_0,
@@ -36,13 +38,14 @@ from canarycore._fields import (
     optional,
     refuse,
     rising,
+    text,
     whole,
 )
 from canarycore._ladder import Ladder, Rung
 from canarycore._limits import PLAIN, CheckLimits
 from canarycore._observation import Routes
 from canarycore._reference import Reference
-from canarycore.bounds import CHECKS, RETRIES, REVISIONS, WEIGHTS
+from canarycore.bounds import CHECKS, CONDITION, RETRIES, REVISIONS, WEIGHTS
 from canarycore.notices import NAMES, TEXTS, Alert, NoticeKind
 from canarycore.text import shorten
 from canarycore.traffic import Affinity, Match
@@ -137,9 +140,10 @@ class TargetRef:
 
 @frozen(kw_only=True)
 class Check:
-    """A metric and its allowed range (Flagger: `metrics[]`).
+    """A metric and its allowed range (Flagger: `metrics[]`), or conditions instead of a range.
 
-    Raises FieldError if a value does not fit its field, or if the range is absent or empty.
+    Raises FieldError if a value does not fit its field, if the range is absent, empty or beside a condition, or if a
+    condition is wrong.
     """
 
     name: str = field(validator=REQUIRED_TEXT)
@@ -167,9 +171,43 @@ class Check:
     """The measurements that the check takes on each rung, and the bad ones that it may have."""
     dry_run: bool = field(default=False, validator=FLAG)
     """Whether the answers are recorded only, and decide nothing (`metrics[].dryRun`)."""
+    success_condition: str = field(default="", validator=text(CONDITION))
+    """The condition of a pass, such as `result >= 0.95` (`metrics[].successCondition`); empty for none."""
+    failure_condition: str = field(default="", validator=text(CONDITION))
+    """The condition of a failure (`metrics[].failureCondition`). A value that meets neither condition is inconclusive;
+    with one condition it passes or fails."""
+    conditions: Conditions | None = field(init=False, eq=False, repr=False)
+    """Both conditions, ready to evaluate; None for a check with a range."""
+
+    @conditions.default
+    def _parse_conditions(self) -> Conditions | None:
+        if not (self.success_condition or self.failure_condition):
+            return None
+        validate(self)  # attrs runs validators after defaults, and a condition of a wrong type cannot be read
+        try:
+            return Conditions.of(self.success_condition, self.failure_condition)
+        except ExpressionError:
+            return None  # the validator refuses it with its field
+
+    @success_condition.validator
+    @failure_condition.validator
+    def _check_condition(self, attribute: Attribute[str], condition: str) -> None:
+        try:
+            Conditions.of(condition, "")
+        except ExpressionError as error:
+            refuse(self, attribute.name, fault(error.found, error.expected, error.remedy, "condition"))
+
+    def find_example(self, *, passes: bool | None) -> float | None:
+        """Return a value that the conditions pass or fail, or (None) neither; None for no value, or no conditions."""
+        return None if self.conditions is None else find_example(self.conditions, passes)
 
     @maximum.validator
     def _check_range(self, _: Attribute[float | None], maximum: float | None) -> None:
+        if self.success_condition or self.failure_condition:
+            if self.minimum is not None or maximum is not None:
+                expected, remedy = "none: the check has a condition", "Remove the range, or the condition."
+                refuse(self, "minimum", fault("a range", expected, remedy, "range-and-condition"))
+            return
         if self.minimum is None and maximum is None:
             remedy = f"Set minimum or maximum of the check {shorten(self.name)}."
             problem = fault("neither", "a minimum or a maximum: a check without both passes always", remedy, "no-range")

@@ -12,20 +12,25 @@ from typing import TYPE_CHECKING
 from canarycore import _go_format as _go
 from canarycore._enum import TextEnum
 from canarycore._record import record
-from canarycore._spec import Check, CheckKind
+from canarycore._spec import Check, CheckKind, NoData
 
 if TYPE_CHECKING:
+    from canarycore._expressions import Conditions
     from canarycore._spec import Rollout
     from canarycore.questions import MetricAnswer
 
 
 class Verdict(TextEnum):
-    """The verdict on an answer: PASS and FAIL judge a value, NO_DATA and ERROR say that there is none."""
+    """The verdict on an answer: PASS and FAIL judge a value, NO_DATA and ERROR say that there is none.
+
+    INCONCLUSIVE is a value that meets neither condition of its check: only a human can judge it.
+    """
 
     PASS = "pass"  # noqa: S105  no password
     FAIL = "fail"
     NO_DATA = "no data"
     ERROR = "error"
+    INCONCLUSIVE = "inconclusive"
 
 
 @record
@@ -46,11 +51,22 @@ class Judgement:
         return self.verdict is Verdict.NO_DATA and value is not None and not isnan(value)
 
     @property
+    def is_unclear(self) -> bool:
+        """Whether there is a value that decides nothing: it is thin, or inconclusive."""
+        return self.verdict is Verdict.INCONCLUSIVE or self.is_thin
+
+    def is_hold(self, no_data: NoData) -> bool:
+        """Whether a policy that treats missing data so waits for another answer, and counts no failed check."""
+        has_no_value = self.verdict is Verdict.NO_DATA or self.verdict is Verdict.ERROR
+        return self.is_unclear or (no_data is NoData.HOLD and has_no_value)
+
+    @property
     def error(self) -> str:
         """The reason why there is no value to judge; empty if the verdict is not ERROR."""
         if self.verdict is not Verdict.ERROR:
             return ""
-        return self.answer.error or f"the value is {_go.number(self.answer.value or 0.0)}"
+        value = f"the value is {_go.number(self.answer.value or 0.0)}"
+        return self.answer.error or (f"{value}, so a condition has no truth" if self.check.conditions else value)
 
     def text(self, rollout: Rollout) -> str:
         """Return Flagger's text about a judgement that is no pass."""
@@ -63,31 +79,57 @@ class Judgement:
 
 
 def judge(check: Check, answer: MetricAnswer, min_samples: int = 0) -> Judgement:
-    """Return the judgement on an answer: a pass needs a value in [minimum, maximum], bounds included.
+    """Return the judgement on an answer: a pass needs a value in [minimum, maximum], bounds included, or a condition.
 
     `min_samples` is the number of requests that a value needs to count as data (`analysis.minSamples`).
     """
-    value = answer.value
+    value, conditions = answer.value, check.conditions
     if answer.error:
         return Judgement(check, Verdict.ERROR, answer)
+    if conditions is not None and not min_samples and conditions.accept(value):
+        return Judgement(check, _decide(conditions, value), answer)
     if value is None:
         return Judgement(check, Verdict.NO_DATA, answer)
     if not isfinite(value):
         return Judgement(check, Verdict.NO_DATA if isnan(value) else Verdict.ERROR, answer)
     if min_samples and (answer.samples is None or answer.samples < min_samples):
         return Judgement(check, Verdict.NO_DATA, answer)
+    if conditions is not None:
+        return Judgement(check, _decide(conditions, value), answer)
     low, high = check.minimum, check.maximum
     if (low is not None and value < low) or (high is not None and value > high):
         return Judgement(check, Verdict.FAIL, answer)
     return Judgement(check, Verdict.PASS, answer)
 
 
+def _decide(conditions: Conditions, value: float | None) -> Verdict:
+    """Return the verdict of conditions. One without a truth makes an error, or no data where the data are missing."""
+    passes = conditions.decide(value)
+    if passes is not None:
+        return Verdict.PASS if passes else Verdict.FAIL
+    if not conditions.is_undefined(value):
+        return Verdict.INCONCLUSIVE
+    return Verdict.NO_DATA if value is None or isnan(value) else Verdict.ERROR
+
+
 def _out_of_range(judgement: Judgement, rollout: Rollout) -> str:
     check, value = judgement.check, judgement.answer.value or 0.0
+    if check.conditions is not None:
+        return f"{_describe_value(judgement, rollout)}: {check.conditions.explain(judgement.answer.value)}"
     low = check.minimum is not None and value < check.minimum
     sign, bound = ("<", check.minimum) if low else (">", check.maximum)
     subject, show = _FORMATS.get(check.kind, (check.name, _plain))
     return f"Halt {rollout.full_name} advancement {subject} {show(value, False)} {sign} {show(bound or 0.0, True)}"
+
+
+def _inconclusive(judgement: Judgement, rollout: Rollout) -> str:
+    return f"{_describe_value(judgement, rollout)} is inconclusive: it meets neither condition"
+
+
+def _describe_value(judgement: Judgement, rollout: Rollout) -> str:
+    value = judgement.answer.value
+    shown = "no value" if value is None else _go.number(value)
+    return f"Halt {rollout.full_name} advancement {judgement.check.name} {shown}"
 
 
 def _percent(value: float, is_bound: bool) -> str:
@@ -143,4 +185,5 @@ _TEXTS = {
     Verdict.FAIL: _out_of_range,
     Verdict.NO_DATA: _no_data,
     Verdict.ERROR: _error,
+    Verdict.INCONCLUSIVE: _inconclusive,
 }

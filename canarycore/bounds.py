@@ -65,6 +65,11 @@ RENDERED_QUERY = Bound(
 )
 ANNOTATION = Bound(256 * 1024, "characters", "the value of an annotation", "The API server accepts no longer value.")
 DURATION = Bound(64, "characters", "a duration such as 1m30s", "The longest that Go writes has 24.")
+CONDITION = Bound(1024, "characters", "a condition of a metric", "The longest published ones have fewer than 200.")
+CONDITION_PARTS = Bound(
+    256, "parts", "a condition: its numbers, names and operators", "Ten comparisons joined together have 40."
+)
+CONDITION_DEPTH = Bound(16, "levels", "parentheses and signs in a condition", "Published ones have at most three.")
 
 # lists and maps -----------------------------------------------------------------------------------------------------
 
@@ -121,6 +126,7 @@ FINDINGS = Bound(20, "findings", "the findings of a lint rule about one object",
 ALL: tuple[Bound, ...] = (
     *(FILE, FILE_VALUES, TEXTS, VALUES, DEPTH),
     *(NAME, LABEL, KEY, TEXT, QUERY, RENDERED_QUERY, ANNOTATION, DURATION),
+    *(CONDITION, CONDITION_PARTS, CONDITION_DEPTH),
     *(CHECKS, ITEMS, METADATA, WEIGHTS, ROUTES),
     *(DIGITS, COUNT, ITERATIONS, RETRIES, WAIT),
     *(STORED_ITEMS, REVISIONS, PROBLEMS, UNKNOWN_FIELDS, FINDINGS),

@@ -119,10 +119,11 @@ _MODULES = (
     results, traffic,
 )  # fmt: skip
 _NAMES = {name: value for module in _MODULES for name, value in vars(module).items()} | {"Mapping": Mapping}
+_NOT_STORED = {"canarycore.errors", "canarycore._expressions"}
 _DATA = [
     value
     for name, value in _NAMES.items()
-    if isinstance(value, type) and attrs.has(value) and value.__module__ != "canarycore.errors" and name[0] != "_"
+    if isinstance(value, type) and attrs.has(value) and value.__module__ not in _NOT_STORED and name[0] != "_"
 ]
 _DATA.append(CycleMemory)
 _UNIONS = (questions.Question, questions.Answer, effects.Effect, _decision.Outcome)

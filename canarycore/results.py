@@ -50,10 +50,14 @@ class CheckResult:
     """The number of requests behind the value; None if unknown."""
     error: str = ""
     """The reason why there is no value, shortened to LONGEST_DETAIL."""
+    condition: str = ""
+    """The conditions of the check in words, shortened to LONGEST_DETAIL; empty for a check with a range."""
 
     @property
     def range(self) -> str:
-        """The passing values in words, such as `at least 99`; empty without a bound."""
+        """The passing values in words, such as `at least 99` or `success if result < 5`; empty without a bound."""
+        if self.condition:
+            return self.condition
         if self.minimum is not None and self.maximum is not None:
             return f"{self.minimum:g} to {self.maximum:g}"
         if self.minimum is not None:
@@ -199,6 +203,7 @@ def _summarise(judgement: Judgement) -> CheckResult:
         check.maximum,
         answer.samples,
         _short(judgement.error, LONGEST_DETAIL),
+        _short(str(check.conditions or ""), LONGEST_DETAIL),
     )
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import define, field, frozen
 
-from canarycore.argo._conditions import Range, is_gap, read_conditions
+from canarycore._expressions import Conditions, ExpressionError
+from canarycore.argo._conditions import read_conditions, translate
 from canarycore.argo._document import DocumentPart, Json, drop_none, make_resource
 from canarycore.argo._gaps import Gaps
 from canarycore.argo._metric_providers import READERS
@@ -70,20 +71,22 @@ class _Metric:
             return None
         return {name: value for name, value in provider.items() if value}, query
 
-    def range(self) -> Range | None:
-        """Return the range that passes; None if the conditions are none."""
+    def conditions(self) -> Json | None:
+        """Return the fields of the range or of the conditions that pass; None if there is no equivalent."""
         success, failure = self.text("successCondition"), self.text("failureCondition")
         limits = read_conditions(success, failure)
-        if limits is None:
-            found = f"the condition {shorten(success or failure)}" if success or failure else "no condition"
-            remedy = "Write a query whose result is one number, and a thresholdRange."
-            self._omit(self.node, found, "comparisons of the result with numbers, joined by &&", remedy)
+        if limits is not None:
+            return {"thresholdRange": drop_none({"min": limits.minimum, "max": limits.maximum})}
+        fields = {"successCondition": translate(success), "failureCondition": translate(failure)}
+        try:
+            if Conditions.of(*fields.values()) is not None:
+                return {name: text for name, text in fields.items() if text}
+        except ExpressionError as error:
+            found = f"the condition {shorten(success or failure)}: {error.found}"
+            self._omit(self.node, found, error.expected, error.remedy)
             return None
-        if is_gap(success, failure):
-            remedy = "Values that meet neither condition are inconclusive in Argo; here they fail."
-            where = self.node.at("failureCondition")
-            self.gaps.report(where, shorten(failure), "the opposite of successCondition", remedy)
-        return limits
+        self._omit(self.node, "no condition", "successCondition or failureCondition", "Add a condition.")
+        return None
 
     def limits(self, *, is_background: bool) -> Json:
         """Return the fields of the measurements."""
@@ -151,14 +154,14 @@ class ChecksOfAnalyses:
         """Add a metric; return its name, which is empty for one without an equivalent."""
         name = metric.node.text("name")
         query = metric.query()
-        limits = None if query is None else metric.range()
-        if query is None or limits is None:
+        conditions = None if query is None else metric.conditions()
+        if query is None or conditions is None:
             return ""
         if name in {each["name"] for each in self.metrics}:
             name = f"{template}-{name}"
         reference = compose_name(self.rollout, name)
         entry: Json = {"name": name, "templateRef": {"name": reference}, "interval": "1m"}
-        entry["thresholdRange"] = drop_none({"min": limits.minimum, "max": limits.maximum})
+        entry |= conditions
         entry |= {"fromWeight": use.from_weight} if use.from_weight else {}
         entry |= metric.limits(is_background=use.is_background)
         entry |= {"dryRun": True} if any(pattern in {name, "*", ".*"} for pattern in runs_dry) else {}

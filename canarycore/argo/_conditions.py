@@ -1,21 +1,29 @@
-"""Argo's conditions as ranges: `result[0] >= 0.95` is a minimum.
+"""Argo's conditions as ranges, or as conditions: `result[0] >= 0.95` is a minimum.
 
-Argo evaluates an expression over the result of a query. A check here has a range. Comparisons of the result with
-numbers, joined by `&&`, are ranges; other expressions are not.
+Argo evaluates an expression over the result of a query. Comparisons of the result with numbers, joined by `&&`, are a
+range here. Others are conditions, if they are in the language of `canarycore._expressions`.
 """
 
 from __future__ import annotations
 
 import re
 from math import inf, nextafter
+from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-_RESULT = r"(?:result(?:\[0\])?|(?:default|asFloat|asInt)\(\s*result(?:\[0\])?\s*(?:,\s*-?[\d.]+\s*)?\))"
+from canarycore._condition_values import find_range
+from canarycore._expression_parser import read_tokens
+
+if TYPE_CHECKING:
+    from canarycore._spec import Check
+
+_RESULT = r"(?:result(?:\[0\])?|(?:asFloat|asInt)\(\s*result(?:\[0\])?\s*\))"
 _NUMBER = r"-?\d{1,20}(?:\.\d{1,20})?"
 _COMPARISON = re.compile(
     rf"\s*(?:({_RESULT})\s*(<=|>=|<|>|==)\s*({_NUMBER})|({_NUMBER})\s*(<=|>=|<|>|==)\s*({_RESULT}))\s*"
 )
+_AS_FLOAT = re.compile(r"\basFloat\s*+\(")
 _SWAPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "==": "=="}
 _NEGATED = {"<": ">=", ">": "<=", "<=": ">", ">=": "<"}
 
@@ -45,8 +53,10 @@ class Range:
 def read_conditions(success: str, failure: str) -> Range | None:
     """Return the range of two conditions; None if they are no range. An empty condition says nothing.
 
-    Values that meet neither condition are inconclusive in Argo. Here they fail, as the range is that of success.
+    They are no range if they do not fit together: values that meet neither condition are inconclusive.
     """
+    if success and failure and read_conditions(success, "") != read_conditions("", failure):
+        return None
     found = Range()
     if not success and not failure:
         return None
@@ -65,9 +75,42 @@ def read_conditions(success: str, failure: str) -> Range | None:
     return found
 
 
-def is_gap(success: str, failure: str) -> bool:
-    """Whether values may meet neither condition, or the two contradict each other."""
-    return bool(success and failure) and read_conditions(success, "") != read_conditions("", failure)
+def translate(condition: str) -> str:
+    """Return a condition of Argo in the language here: the result is a number, so nothing converts it."""
+    return _AS_FLOAT.sub("(", condition)
+
+
+def index_result(condition: str) -> str:
+    """Return a condition with `result[0]` for a number; `len` and `default` take the list, as most providers give."""
+    tokens, text = read_tokens(condition), condition
+    for place in reversed(range(len(tokens) - 1)):
+        token, before = tokens[place], [each.text for each in tokens[max(place - 2, 0) : place]]
+        is_list = before in (["len", "("], ["default", "("]) or tokens[place + 1].text == "["
+        if token.text == "result" and not is_list:
+            end = token.column - 1 + len(token.text)
+            text = f"{text[:end]}[0]{text[end:]}"
+    return text
+
+
+def simplify(check: Check) -> Check:
+    """Return a check with the range that its conditions say, or with conditions in one spelling."""
+    if check.conditions is None:
+        return check
+    limits = find_range(check.conditions)
+    if limits is not None:
+        return evolve(check, minimum=limits[0], maximum=limits[1], success_condition="", failure_condition="")
+    success, failure = (" ".join(_drop_index(each)) for each in (check.success_condition, check.failure_condition))
+    return evolve(check, success_condition=success, failure_condition=failure)
+
+
+def _drop_index(condition: str) -> list[str]:
+    """Return the texts of the tokens of a condition, with `result` for `result[0]`."""
+    texts: list[str] = []
+    for token in read_tokens(condition)[:-1]:
+        texts.append(token.text)
+        if texts[-3:] == ["[", "0", "]"]:
+            del texts[-3:]
+    return texts
 
 
 def _comparisons(condition: str, joined: str) -> list[tuple[str, float]] | None:

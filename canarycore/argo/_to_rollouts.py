@@ -13,6 +13,7 @@ import attrs
 from attrs import evolve, frozen
 
 from canarycore._spec import Check, Rollout
+from canarycore.argo._conditions import simplify
 from canarycore.argo._document import DocumentPart, Json, drop_none
 from canarycore.argo._gaps import Gaps
 from canarycore.argo._rollout import Objects, index_objects
@@ -274,7 +275,7 @@ def _other_parts(body: Mapping[str, Any], deployment: Json) -> Json:
 def _normalise(check: Check, rungs: list[float]) -> Check:
     """Return a check without the name of its template, and from the first step on that measures it."""
     reached = [percent for percent in rungs if percent >= check.from_weight]
-    return evolve(check, template=None, from_weight=int(min(reached, default=check.from_weight)))
+    return evolve(simplify(check), template=None, from_weight=int(min(reached, default=check.from_weight)))
 
 
 def _read_back(documents: Iterable[Json], objects: Objects) -> _Policy:

@@ -10,6 +10,7 @@ from attrs import define, field
 
 from canarycore._observation import TOTAL_WEIGHT
 from canarycore.argo._analysis import LIMITS, compose_name
+from canarycore.argo._conditions import index_result
 from canarycore.argo._document import DocumentPart, Json, drop_none
 from canarycore.argo._gaps import Gaps
 from canarycore.argo._metric_providers import WRITERS
@@ -44,7 +45,8 @@ class WrittenMetrics:
             )
         fields: Json = {
             "name": metric.text("name"),
-            "successCondition": _write_range(metric.at("thresholdRange")),
+            "successCondition": _write_range(metric.at("thresholdRange")) or self._write_condition(metric, "success"),
+            "failureCondition": self._write_condition(metric, "failure"),
             "initialDelay": metric.text("initialDelay") or None,
             "interval": metric.text("every") or None,
             "provider": provider,
@@ -64,6 +66,18 @@ class WrittenMetrics:
     def _name(self, metric: DocumentPart) -> str:
         return compose_name(self.canary, metric.text("name"))
 
+    def _find_template(self, metric: DocumentPart) -> Json | None:
+        return self.objects.get(("MetricTemplate", metric.at("templateRef").text("name")))
+
+    def _write_condition(self, metric: DocumentPart, kind: str) -> str | None:
+        name = f"{kind}Condition"
+        condition = metric.text(name)
+        if "%" in condition:
+            remedy = "Argo divides whole numbers only: write the remainder into the query."
+            self.gaps.report(metric.at(name), shorten(condition), "a condition without %", remedy)
+        is_list = get_value(self._find_template(metric) or {}, "spec", "provider", "type") not in _NUMBERS
+        return (index_result(condition) if is_list else condition) or None
+
     def _write_limit(self, metric: DocumentPart, name: str, default: int | None) -> int | None:
         value = metric.number(name)
         if value is None and default is not None:
@@ -72,8 +86,7 @@ class WrittenMetrics:
         return value
 
     def _write_provider(self, metric: DocumentPart) -> Json | None:
-        reference = metric.at("templateRef").text("name")
-        template = self.objects.get(("MetricTemplate", reference))
+        reference, template = metric.at("templateRef").text("name"), self._find_template(metric)
         if template is None:
             found = (
                 f"the template {shorten(reference)}, which is not among the files" if reference else "no templateRef"
@@ -178,6 +191,10 @@ def _write_condition(entry: DocumentPart) -> Json | None:
         return None
     headers.take()
     return {"headerName": name, "headerValue": dict(match)}
+
+
+_NUMBERS = ("datadog",)
+"""The types of providers whose result is a number in Argo; that of others is a list."""
 
 
 def _write_range(limits: DocumentPart) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from canarycore import bounds
+from canarycore._expressions import Conditions, ExpressionError
 from canarycore._spec import HookType, NoData, OnFailure
 from canarycore.errors import Problem
 from canarycore.manifest._match import ANALYSIS_MATCH
@@ -45,6 +46,7 @@ from canarycore.manifest._reader._fields import (
 )
 from canarycore.manifest._service import Pairs, Service
 from canarycore.notices import Alert, Severity
+from canarycore.text import shorten
 from canarycore.traffic import Match
 
 GROUP = "flagger.app"
@@ -160,6 +162,25 @@ class ThresholdRange:
     max: float | None = wire(NUMBER)
 
 
+_CONDITION = text(bounds.CONDITION)
+
+
+def _read_condition(value: object, cursor: Cursor) -> str:
+    """Read a condition; refuse one outside the language, so that nobody waits for a check that cannot be made."""
+    condition: str = _CONDITION.read(value, cursor)
+    try:
+        Conditions.of(condition, "")
+    except ExpressionError as error:
+        found = f"{error.found} in {shorten(condition)}"
+        problem = Problem(path=cursor.path, found=found, expected=error.expected, remedy=error.remedy, rule="condition")
+        cursor.problems.add(problem)
+        return ""
+    return condition
+
+
+CONDITION = evolve(_CONDITION, read=_read_condition)
+
+
 @frozen(kw_only=True)
 class Metric:
     """A check of a metric; `threshold` and `query` are deprecated."""
@@ -181,6 +202,13 @@ class Metric:
     consecutive_error_limit: int | None = wire(COUNT)
     consecutive_success_limit: int | None = wire(COUNT)
     dry_run: bool = wire(BOOLEAN)
+    success_condition: str = wire(CONDITION)
+    failure_condition: str = wire(CONDITION)
+
+    @property
+    def has_condition(self) -> bool:
+        """Whether a condition takes the place of the range."""
+        return bool(self.success_condition or self.failure_condition)
 
 
 @frozen(kw_only=True)
@@ -328,7 +356,7 @@ OWN_FIELDS = (
 
 OWN_FIELDS_OF_METRICS = (
     *("fromWeight", "initialDelay", "every", "count", "failureLimit", "inconclusiveLimit"),
-    *("consecutiveErrorLimit", "consecutiveSuccessLimit", "dryRun"),
+    *("consecutiveErrorLimit", "consecutiveSuccessLimit", "dryRun", "successCondition", "failureCondition"),
 )
 """The fields of a metric that Flagger does not have. Most names are those of Argo Rollouts."""
 

@@ -238,9 +238,18 @@ def check_rollback_window(canary: Canary, provider: str) -> Iterator[Problem]:
 
 
 def check_ranges(canary: Canary) -> Iterator[Problem]:
-    """Return the problems of metrics whose range lets every value pass, or none."""
+    """Return the problems of metrics whose range lets every value pass, or none, or is beside a condition."""
     for index, metric in enumerate(canary.analysis.metrics if canary.analysis else ()):
         limits, path = metric.threshold_range, f"{canary.analysis_path}.metrics[{index}].thresholdRange"
+        if metric.has_condition and (limits is not None or metric.threshold is not None):
+            yield Problem(
+                path=path if limits is not None else path.removesuffix("Range"),
+                found="a range beside a condition",
+                expected="either a range or conditions",
+                remedy="Remove one of them, or write the range as a condition, such as result >= 99.",
+                rule="range-and-condition",
+            )
+            continue
         if limits is None:
             continue
         if limits.min is None and limits.max is None:
@@ -380,6 +389,8 @@ def _check(metric: Metric, kind: CheckKind, *, query: str = "", template: Refere
         from_weight=metric.from_weight or 0,
         limits=_check_limits(metric),
         dry_run=metric.dry_run,
+        success_condition=metric.success_condition,
+        failure_condition=metric.failure_condition,
     )
 
 
@@ -398,6 +409,8 @@ def _check_limits(metric: Metric) -> CheckLimits:
 
 def _limits(metric: Metric, kind: CheckKind) -> tuple[float | None, float | None]:
     """Return (minimum, maximum). The deprecated threshold is a minimum of the success rate, else a maximum."""
+    if metric.has_condition:
+        return None, None
     if metric.threshold_range:
         return metric.threshold_range.min, metric.threshold_range.max
     threshold = metric.threshold or 0.0

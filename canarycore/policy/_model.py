@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field
 
+from canarycore._condition_values import find_range
 from canarycore._enum import TextEnum
 from canarycore._ladder import INITIAL_RUNG, Strategy
 from canarycore._record import record
-from canarycore._spec import CheckKind, HookType, NoData
+from canarycore._spec import CheckKind, HookType
 from canarycore._verdicts import Judgement, Verdict, judge
 from canarycore.errors import CanaryError
-from canarycore.policy._scenario import Scenario, demand_known_names, inside, outside
+from canarycore.policy._scenario import Scenario, demand_known_names, inside, limits_of, outside
 from canarycore.questions import MetricAnswer
 
 if TYPE_CHECKING:
@@ -177,6 +178,8 @@ def common_gaps(rollout: Rollout) -> str:
         return "a check has limits of its own"
     if rollout.gradual_return is not None:
         return "traffic goes back by steps after a rollback"
+    if any(_counts(check) and check.conditions and not find_range(check.conditions) for check in rollout.checks):
+        return "the conditions of a check are no range"
     same = len(set(rollout.hooks)) < len(rollout.hooks)
     return "two hooks are the same, and so are their answers" if same else excess(rollout)
 
@@ -384,13 +387,12 @@ def _outcome_of(rollout: Rollout, judgement: Judgement) -> CheckOutcome:
     """Return the outcome of a verdict: a hold where only data are missing and the policy waits for them."""
     if judgement.verdict is Verdict.PASS:
         return CheckOutcome.PASS
-    waits = judgement.is_thin or (rollout.no_data is NoData.HOLD and judgement.verdict is not Verdict.FAIL)
-    return CheckOutcome.HOLD if waits else CheckOutcome.HALT
+    return CheckOutcome.HOLD if judgement.is_hold(rollout.no_data) else CheckOutcome.HALT
 
 
 def _edges(check: Check, p99: float) -> tuple[float, float]:
     """Return the range as quantiles of exponential response times whose P99 is `p99` (milliseconds)."""
-    low, high = check.minimum, check.maximum
+    low, high = limits_of(check)
     return (0.0 if low is None else _quantile(low, p99), 1.0 if high is None else _quantile(high, p99))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve, field, fields, frozen
 
+from canarycore._condition_values import find_range
 from canarycore._fields import FLAG, FieldRule, fault, instance, mapping, number, optional, refuse
 from canarycore._spec import HookType
 from canarycore.text import enumerate_some, nearest, shorten
@@ -124,8 +125,17 @@ def _demand_known(scenario: Scenario, name: str, known: set[str], expected: str)
         refuse(scenario, name, fault(found, expected, remedy, "unknown-name", part=f"[{found}]"))
 
 
+def limits_of(check: Check) -> tuple[float | None, float | None]:
+    """Return the least and the greatest value that passes; of conditions that are no range, (None, None)."""
+    if check.conditions is None:
+        return check.minimum, check.maximum
+    return find_range(check.conditions) or (None, None)
+
+
 def inside(check: Check) -> float:
-    """Return a value that passes the check."""
+    """Return a value that passes the check; 0 where its conditions pass none."""
+    if check.conditions is not None:
+        return check.find_example(passes=True) or 0.0
     low, high = check.minimum, check.maximum
     if low is not None and high is not None:
         return (low + high) / 2
@@ -136,6 +146,8 @@ def inside(check: Check) -> float:
 
 def outside(check: Check) -> float | None:
     """Return a value that fails the check, or None (no data) where every value passes."""
+    if check.conditions is not None:
+        return check.find_example(passes=False)
     if check.minimum is not None:
         return check.minimum - 1
     return None if check.maximum is None else check.maximum + 1

@@ -29,6 +29,7 @@ from attrs import define, frozen
 from canarycore._record import record
 from canarycore._spec import CheckKind, NoData
 from canarycore.policy._model import CheckModel, CheckOutcome, NotCovered, PolicyModel, RungModel, common_gaps, model
+from canarycore.policy._scenario import limits_of
 from canarycore.policy._tails import at_most, order_statistic_below
 
 if TYPE_CHECKING:
@@ -365,7 +366,7 @@ def _measured(policy: PolicyModel, check: CheckModel, requests: int) -> tuple[fl
     if requests < check.enough:
         return 0.0, 1.0
     if check.check.kind is CheckKind.SUCCESS_RATE:
-        least, most = _allowed(check.check.minimum, check.check.maximum, requests)
+        least, most = _allowed(*limits_of(check.check), requests)
         rate = policy.scenario.new.error_rate
         too_few = at_most(least - 1, requests, rate) if least > 0 else 0.0
         return (at_most(most, requests, rate) - too_few if most >= least else 0.0), 0.0

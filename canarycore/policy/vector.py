@@ -31,6 +31,7 @@ from canarycore.policy._model import (
     common_gaps,
     model,
 )
+from canarycore.policy._scenario import limits_of
 from canarycore.policy._summary import Mean, Outcome, Run, Share, Summary, Z
 from canarycore.policy._tails import order_statistic_below
 
@@ -384,7 +385,7 @@ class _Batch:
         """Return which runs have a value out of range, where there are requests."""
         if check.check.kind is CheckKind.SUCCESS_RATE:
             value = 100.0 * (requests - _in_window(check.window, bad)) / np.maximum(requests, 1)
-            low, high = check.check.minimum, check.check.maximum
+            low, high = limits_of(check.check)
             return (value < (-inf if low is None else low)) | (value > (inf if high is None else high))
         if check.edges is None:
             return check.steady is not CheckOutcome.PASS

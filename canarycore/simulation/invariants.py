@@ -29,6 +29,7 @@ from canarycore._limits import PLAIN
 from canarycore._observation import MOST_PERMILLE
 from canarycore._spec import HookType, NoData
 from canarycore._status import Status
+from canarycore._verdicts import Verdict, judge
 from canarycore.bounds import REVISIONS
 from canarycore.effects import Initialise, Promote, Restore, RestorePrimary, ResumeScaler, ScaleDown, ScaleUp, SetRoutes
 from canarycore.errors import CanaryError
@@ -716,7 +717,10 @@ def _holds_for_good(state: State) -> bool:
 
 
 def _conclusion(rollout: Rollout, question: MetricQuestion, answer: MetricAnswer) -> bool | None:
-    """Return whether a check passes, or None where the policy waits for a value or for more requests."""
+    """Return whether a check passes, or None where the policy waits for a clear value or for more requests."""
+    if question.check.conditions is not None:
+        judgement = judge(question.check, answer, rollout.min_samples)
+        return None if judgement.is_hold(rollout.no_data) else judgement.verdict is Verdict.PASS
     if answer.value is None or answer.error or not isfinite(answer.value):
         return None if rollout.no_data is NoData.HOLD else False
     return _passes(question, answer) if (answer.samples or 0) >= rollout.min_samples else None
@@ -794,7 +798,8 @@ def _is_tolerated(status: Status, question: MetricQuestion, answer: MetricAnswer
         return True
     if answer.error or (value is not None and isinf(value)):
         return False  # an error is no measurement
-    if value is None or isnan(value):
+    conditions = question.check.conditions
+    if value is None or isnan(value) or (conditions is not None and conditions.decide(value) is None):
         limit, before = limits.inconclusive_limit, tally.inconclusive if tally else 0
     else:
         limit, before = limits.failure_limit, tally.failed if tally else 0
@@ -803,6 +808,10 @@ def _is_tolerated(status: Status, question: MetricQuestion, answer: MetricAnswer
 
 def _passes(question: MetricQuestion, answer: MetricAnswer) -> bool:
     check, value = question.check, answer.value
-    if value is None or answer.error or not isfinite(value):
+    if answer.error:
+        return False
+    if check.conditions is not None and (check.conditions.accept(value) or (value is not None and isfinite(value))):
+        return check.conditions.decide(value) is True
+    if value is None or not isfinite(value):
         return False
     return (check.minimum is None or value >= check.minimum) and (check.maximum is None or value <= check.maximum)

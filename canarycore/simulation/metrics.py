@@ -84,15 +84,19 @@ class Constant:
 
 
 def healthy(request: MetricRequest) -> MetricAnswer:
-    """Return a value inside the check's range."""
+    """Return a value inside the check's range, or one that its conditions pass."""
     check = request.question.check
+    if check.conditions is not None:
+        return MetricAnswer(value=check.find_example(passes=True), samples=1_000_000)
     value = check.maximum if check.maximum is not None else check.minimum
     return MetricAnswer(value=GOOD[check.kind] if value is None else value, samples=1_000_000)
 
 
 def sick(request: MetricRequest) -> MetricAnswer:
-    """Return a value outside the check's range, or no data where the check has no range."""
+    """Return a value outside the check's range, or one that its conditions fail; no data where there is none."""
     check = request.question.check
+    if check.conditions is not None:
+        return MetricAnswer(value=check.find_example(passes=False), samples=1_000_000)
     if check.minimum is not None:
         return MetricAnswer(value=check.minimum - 1, samples=1_000_000)
     return MetricAnswer(value=None if check.maximum is None else check.maximum + 1, samples=1_000_000)

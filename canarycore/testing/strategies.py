@@ -218,6 +218,13 @@ def _kinds_of_checks() -> SearchStrategy[Check]:
         st.just(Check(name="not-found", kind=CheckKind.TEMPLATE, maximum=5.0)),
         st.just(Check(name="inline", kind=CheckKind.QUERY, minimum=0.0, maximum=1.0)),
         st.just(Check(name="wide", kind=CheckKind.QUERY, minimum=-1e9)),
+        st.builds(
+            Check,
+            name=st.just("conditional"),
+            kind=st.sampled_from([CheckKind.QUERY, CheckKind.SUCCESS_RATE]),
+            success_condition=st.sampled_from(["result >= 99", "isNaN(result) || result[0] * 2 > 198"]),
+            failure_condition=st.sampled_from(["", "result < 1", "default(result, 0) < 0.5 || isInf(result)"]),
+        ),
     )
 
 

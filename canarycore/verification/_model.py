@@ -618,13 +618,17 @@ def _answers(questions: tuple[Question, ...]) -> list[QuestionsAndAnswers]:
 
 
 def _unmeasured(questions: tuple[Question, ...]) -> list[QuestionsAndAnswers]:
-    """Return answers without a number for the first metric; for the others they would lead to the same."""
+    """Return answers of the first metric that have no number, or are inconclusive; others would lead to the same.
+
+    They are faults, as a policy may hold for ever: so a schedule has few of them.
+    """
     if not isinstance(questions[0], MetricQuestion):
         return []
     value = healthy(_request(questions[0])).value
-    return [
-        _with(_good_answers(questions), 0, answer) for answer in (*_NO_NUMBER, MetricAnswer(value=value, samples=0))
-    ]
+    unclear = questions[0].check.find_example(passes=None)
+    inconclusive = () if unclear is None else (MetricAnswer(value=unclear, samples=1_000_000),)
+    answers = (*_NO_NUMBER, MetricAnswer(value=value, samples=0), *inconclusive)
+    return [_with(_good_answers(questions), 0, answer) for answer in answers]
 
 
 _NO_NUMBER = (MetricAnswer(), MetricAnswer(value=nan), MetricAnswer(value=inf), MetricAnswer(error="timed out"))

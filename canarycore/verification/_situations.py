@@ -182,6 +182,12 @@ _CALLS = (HookType.PRE_ROLLOUT, HookType.ROLLOUT, HookType.POST_ROLLOUT, HookTyp
 _HEADER = (Match(headers=(("x-canary", StringMatch(kind="exact", value="always")),)),)
 
 _CHECK = Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=99.0)
+_CONDITIONS = Check(
+    name="errors",
+    kind=CheckKind.QUERY,
+    success_condition="len(result) == 0 || result < 1",
+    failure_condition="result > 5",
+)
 _LIMITS = CheckLimits(initial_delay=15.0, count=2, failure_limit=1, inconclusive_limit=0, error_limit=1)
 
 _POLICY = Rollout(
@@ -216,6 +222,7 @@ STRATEGIES: dict[str, Rollout] = {
         gradual_return=GradualReturn(step=40, interval=5.0, deadline=125.0, follows_capacity=True),
     ),
     "canary with limits": evolve(_POLICY, checks=(evolve(_CHECK, limits=_LIMITS),)),
+    "canary with conditions": evolve(_POLICY, checks=(_CONDITIONS,), inconclusive_limit=1),
     "canary with a rollback window": evolve(_POLICY, rollback_window=RollbackWindow(revisions=2, steps=(60,))),
     "canary after a mirror": evolve(_POLICY, ladder=Ladder(steps=(50,), mirror=True)),
     "canary in place": evolve(_POLICY, ladder=Ladder(steps=(20,), in_place=True)),

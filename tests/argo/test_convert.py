@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canarycore import Ladder, RollbackWindow, Step, Strategy
+from canarycore import Ladder, RollbackWindow, Step, Strategy, Verdict, judge
 from canarycore.argo import convert, convert_files, is_argos
 from canarycore.manifest import lint, load, parse, resolve
+from canarycore.questions import MetricAnswer
 from canarycore.verification import verify
 from tests.argo.rollouts import (
     EXAMPLES,
@@ -183,7 +184,6 @@ CONDITIONS = {
     "result >= 0.95 && result <= 2": (0.95, 2.0),
     "0.5 <= result[0]": (0.5, None),
     "result[0] < 5": (None, 4.999999999999999),
-    "default(result, 0) <= 5": (None, 5.0),
     "asFloat(result) == 1": (1.0, 1.0),
 }
 
@@ -201,6 +201,32 @@ def test_a_condition_of_failure_becomes_the_range_that_does_not_meet_it():
     failing = metric(successCondition=None, failureCondition="result[0] < 0.9 || result[0] > 2")
     _, policy, _ = converted(canary({"setWeight": 5}, {"analysis": use()}), template(failing))
     assert (policy.checks[0].minimum, policy.checks[0].maximum) == (0.9, 2.0)
+
+
+CONDITIONAL = [
+    ("result[0] >= 0.99", "result[0] < 0.95"),
+    ("default(result, 0) <= 5", None),
+    ("len(result) == 0 || result[0] < 5", None),
+    ("isNaN(result[0]) || result[0] >= 0.95", "result[0] < 0.5"),
+    (None, "result[0] * 100 > 5 && result[0] != 7"),
+    ("!(result > 5)", None),
+    ("result > 1 || result < -1", None),
+]
+
+
+@pytest.mark.parametrize(("success", "failure"), CONDITIONAL)
+def test_a_condition_that_is_no_range_stays_a_condition(success, failure):
+    document = template(metric(successCondition=success, failureCondition=failure))
+    _, policy, gaps = converted(canary({"setWeight": 5}, {"analysis": use()}), document)
+    (check,) = policy.checks
+    assert (check.success_condition or None, check.failure_condition or None) == (success, failure)
+    assert (check.minimum, check.maximum, gaps) == (None, None, ())
+
+
+def test_the_result_is_a_number_that_no_function_converts():
+    document = template(metric(successCondition="asFloat(result) >= 1 || asFloat(result) < -1"))
+    _, policy, gaps = converted(canary({"setWeight": 5}, {"analysis": use()}), document)
+    assert (policy.checks[0].success_condition, gaps) == ("(result) >= 1 || (result) < -1", ())
 
 
 def header_route(name, *values):
@@ -279,14 +305,16 @@ NOT_NUMBERS = (
     "result == 'ok'",
     "all(result, # < 5)",
     "result.successful > 0.9",
-    "len(result) == 0",
+    "result > 5 ? true : asInt(result)",
+    "result[1] > 5",
+    "result[0]",
     "(" * 900,
     "result " * 400,
 )
 
 
 @pytest.mark.parametrize("condition", NOT_NUMBERS)
-def test_a_condition_that_is_no_range_is_a_gap_and_no_check_that_always_passes(condition):
+def test_a_condition_outside_the_language_is_a_gap_and_no_check_that_always_passes(condition):
     documents = canary({"setWeight": 5}, {"analysis": use()}), template(metric(successCondition=condition))
     body, policy, gaps = converted(*documents)
     assert policy.checks == ()
@@ -368,10 +396,15 @@ def test_a_metric_without_an_equivalent_is_one_gap(name):
     assert gaps[0].path.startswith("AnalysisTemplate/quality: spec.metrics[0]")
 
 
-def test_values_that_meet_neither_condition_are_named():
+def test_values_that_meet_neither_condition_are_inconclusive_as_in_argo():
     both = metric(successCondition="result[0] >= 0.95", failureCondition="result[0] < 0.8")
-    ((path, _),) = gaps_of(canary({"setWeight": 5}, {"analysis": use()}), template(both))
-    assert path == "spec.metrics[0].failureCondition"
+    _, policy, gaps = converted(canary({"setWeight": 5}, {"analysis": use()}), template(both))
+    assert gaps == ()
+    assert [judge(policy.checks[0], MetricAnswer(value=value)).verdict for value in (0.96, 0.9, 0.7)] == [
+        Verdict.PASS,
+        Verdict.INCONCLUSIVE,
+        Verdict.FAIL,
+    ]
 
 
 def test_the_gaps_of_files_have_a_file_and_a_line():

@@ -32,7 +32,11 @@ RICH = (
         maxSurge="25%",
         maxUnavailable=0,
     ),
-    template(metric("errors", successCondition="result[0] < 0.05 && result[0] >= 0"), name="quality"),
+    template(
+        metric("errors", successCondition="result[0] < 0.05 && result[0] >= 0"),
+        metric("sales", successCondition="len(result) == 0 || result[0] > 9", failureCondition="result[0] < 5"),
+        name="quality",
+    ),
     template(metric("latency", count=3, failureLimit=1, successCondition="result[0] <= 250.5"), name="step"),
 )
 
@@ -70,12 +74,13 @@ def test_the_rollout_has_services_routes_and_templates_of_its_own():
     assert names == [
         ("Rollout", "shop"),
         ("AnalysisTemplate", "shop-errors"),
+        ("AnalysisTemplate", "shop-sales"),
         ("AnalysisTemplate", "shop-latency"),
         ("Service", "shop"),
         ("Service", "shop-canary"),
         ("VirtualService", "shop"),
     ]
-    assert back.documents[3]["spec"]["selector"] == {"app": "shop"}
+    assert back.documents[4]["spec"]["selector"] == {"app": "shop"}
 
 
 def test_weights_of_the_short_form_become_steps():
@@ -83,6 +88,42 @@ def test_weights_of_the_short_form_become_steps():
     spec_of(documents)["analysis"] = {"interval": "10s", "threshold": 1, "stepWeight": 20, "maxWeight": 60}
     (rollout, *_) = convert(documents, to="argo").documents
     assert rollout["spec"]["strategy"]["canary"]["steps"] == [{"setWeight": 20}, {"setWeight": 40}, {"setWeight": 60}]
+
+
+def conditional(success, failure=""):
+    """Return the documents of a Canary whose only metric has these conditions."""
+    documents = canaries(*RICH)
+    metrics = spec_of(documents)["analysis"]["metrics"]
+    (metrics[0],) = [each for each in metrics if each["name"] == "sales"]
+    del metrics[1:]
+    metrics[0] |= {"successCondition": success, "failureCondition": failure}
+    for step in spec_of(documents)["analysis"]["steps"]:
+        step.pop("metrics", None)
+    return [each for each in documents if each["kind"] != "MetricTemplate" or "sales" in each["metadata"]["name"]]
+
+
+WRITTEN = [
+    ("result > 5", "", "result[0] > 5", None),
+    ("isNaN(result) || result[0] > 5", "result < 1", "isNaN(result[0]) || result[0] > 5", "result[0] < 1"),
+    ("len(result) == 0 || result > 5", "", "len(result) == 0 || result[0] > 5", None),
+    ("default(result, 0) > 5", "", "default(result, 0) > 5", None),
+    ("result > 1 && result < 3", "result <= 1 || result >= 3", "result[0] > 1 && result[0] < 3",
+     "result[0] <= 1 || result[0] >= 3"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("success", "failure", "written", "failing"), WRITTEN)
+def test_a_condition_becomes_one_of_argo_whose_result_is_a_list(success, failure, written, failing):
+    documents = conditional(success, failure)
+    back = convert(documents, to="argo")
+    assert back.gaps == ()
+    (found,) = [each["spec"]["metrics"][0] for each in back.documents if each["kind"] == "AnalysisTemplate"]
+    assert (found["successCondition"], found.get("failureCondition")) == (written, failing)
+
+
+def test_a_remainder_has_no_equivalent_in_argo():
+    back = convert(conditional("result % 2 == 0"), to="argo")
+    assert "Canary/shop: spec.analysis.metrics[0].successCondition" in [gap.path for gap in back.gaps]
 
 
 LOSSES = {
@@ -130,7 +171,7 @@ def test_a_template_stays_while_another_canary_needs_it():
     other = copy.deepcopy(next(filter(is_canary, documents)))
     other["metadata"]["name"] = other["spec"]["targetRef"]["name"] = "other"
     back = convert([*documents, other], to="argo")
-    assert [each["kind"] for each in back.documents].count("MetricTemplate") == 2
+    assert [each["kind"] for each in back.documents].count("MetricTemplate") == 3
     assert [each["metadata"]["name"] for each in back.documents if is_canary(each)] == ["other"]
 
 

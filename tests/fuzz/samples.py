@@ -78,6 +78,13 @@ POLICY: Json = {
             "match": [{"headers": {"x-canary": {"exact": "insider"}}, "sourceLabels": {"app": "x"}}],
             "metrics": [
                 {"name": "request-success-rate", "interval": "1m", "thresholdRange": {"min": 99}},
+                {
+                    "name": "conditional",
+                    "interval": "1m",
+                    "templateRef": {"name": "errors"},
+                    "successCondition": "len(result) == 0 || result[0] / 2 < 0.5",
+                    "failureCondition": "isNaN(result) || !(result <= 5)",
+                },
                 {"name": "own", "interval": "1m", "thresholdRange": {"max": 1}, "query": 'up{ns="{{ namespace }}"}'},
                 {"name": "other", "templateRef": {"name": "errors", "namespace": "x"}, "templateVariables": {"a": "b"}},
             ],

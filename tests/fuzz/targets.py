@@ -131,6 +131,10 @@ def _data(kind: type) -> tuple[Any, ...]:
 _PLAIN = {int: 1, float: 1.5, str: "a", bool: True, types.NoneType: None, Any: "a"}
 
 
+_APART = {"success_condition", "failure_condition"}
+"""Fields that do not go with others of their class; `samples.POLICY` has them."""
+
+
 def _filled(kind: Any) -> Any:
     """A value of a type with something in each field, as far as its validators let it."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -144,11 +148,15 @@ def _filled(kind: Any) -> Any:
         return {_filled(arguments[0]): _filled(arguments[1])}
     if not attrs.has(kind):
         return next(iter(kind))
-    filled = {one.name: _filled(one.type) for one in attrs.fields(kind) if one.init}
+    filled = {one.name: _filled(one.type) for one in attrs.fields(kind) if one.init and one.name not in _APART}
     try:
         return kind(**filled)
     except ValueError:  # the fields do not go together: those without a default will do
-        bare = {one.name: filled[one.name] for one in attrs.fields(kind) if one.init and one.default is attrs.NOTHING}
+        bare = {
+            one.name: filled[one.name]
+            for one in attrs.fields(kind)
+            if one.name in filled and one.default is attrs.NOTHING
+        }
         return kind(**bare)
 
 

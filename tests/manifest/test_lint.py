@@ -75,6 +75,10 @@ def old_analysis() -> dict:
     return document
 
 
+def conditional(success: str, failure: str = "") -> dict:
+    return metric(thresholdRange=None, successCondition=success, failureCondition=failure)
+
+
 RATE = {"name": "request-success-rate", "interval": "1m", "thresholdRange": {"min": 99}}
 SERVICE = {"apiVersion": "v1", "kind": "Service", "name": "podinfo"}
 FOLLOW = {"stepWeight": 10, "follow": "capacity"}
@@ -160,6 +164,41 @@ CASES = [
         "late-check",
         [canary(analysis={"metrics": [RATE | {"fromWeight": 100}]})],
         [canary(analysis={"metrics": [RATE | {"fromWeight": 50}]})],
+    ),
+    (
+        "range-and-condition",
+        [canary(analysis=metric(successCondition="result >= 99"))],
+        [canary(analysis=metric(successCondition="result >= 99", thresholdRange=None))],
+    ),
+    (
+        "range-and-condition",
+        [canary(analysis=metric(failureCondition="result < 99", thresholdRange=None, threshold=99))],
+        [canary(analysis=metric(failureCondition="", thresholdRange=None, threshold=99))],
+    ),
+    (
+        "condition-never",
+        [canary(analysis=conditional("result > 5 && result < 1"))],
+        [canary(analysis=conditional("result > 1 && result < 5"))],
+    ),
+    (
+        "condition-never",
+        [canary(analysis=conditional("result >= 99", "result * 2 - 3 > result + result"))],
+        [canary(analysis=conditional("result >= 99", "isNaN(result)"))],
+    ),
+    (
+        "condition-always",
+        [canary(analysis=conditional("result > 1 || result < 5"))],
+        [canary(analysis=conditional("result > 5 || result < 1"))],
+    ),
+    (
+        "condition-always",
+        [canary(analysis=conditional("result >= 99", "!(result * 0 != 0)"))],
+        [canary(analysis=conditional("result >= 99", "result * result < 0"))],
+    ),
+    (
+        "condition-overlap",
+        [canary(analysis=conditional("result >= 95", "result < 99"))],
+        [canary(analysis=conditional("result >= 99", "result < 95"))],
     ),
     (
         "step-match",

@@ -1,22 +1,36 @@
 """Rollouts on a bench, each with an app of its own and a client that notes every answer.
 
 Each function plays one scenario and returns its `Story`. The stories of one bench run side by side, but for those that
-kill the controller.
+kill the controller: `play` starts a bench and plays them.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
+from pathlib import Path
 
+import pytest
 from attrs import define, field
 
-from tests.planes.bench import URL, App, Bench
+from tests.go_programs import Missing
+from tests.planes.bench import URL, App, Bench, DataPlane, bench
 from tests.planes.clients import Log, requests, users
+from tests.planes.contour import CONTOUR
+from tests.planes.network import NoNetworkError, own_network
+from tests.planes.skipper import SKIPPER
+
+DATA_PLANES: dict[str, DataPlane] = {"contour": CONTOUR, "skipper": SKIPPER}
+"""The data planes of the session `planes`."""
+
+AT_ONCE = 4
+"""Stories side by side, on two cores."""
 
 SETTLED = 4.0
 """Seconds before and after a rollout for which requests go on."""
@@ -78,7 +92,8 @@ def open_story(app: App, *, pre_stop: int | None = None, **more: object) -> Iter
         time.sleep(SETTLED)
 
 
-def _finish(story: Story) -> None:
+def finish(story: Story) -> None:
+    """Wait for the end of the rollout, and until the canary's pods have gone."""
     story.end = story.app.ends("Succeeded", "Failed")
     story.mark("ended")
     time.sleep(DRAINED)
@@ -91,7 +106,7 @@ def promotion(bench: Bench) -> Story:
     """A good version."""
     with open_story(bench.app("promotion")) as story:
         story.app.deploy("v2")
-        _finish(story)
+        finish(story)
     return story
 
 
@@ -99,7 +114,7 @@ def whole_promotion(bench: Bench) -> Story:
     """A good version that gets all traffic before the primary's pods, which end at once, are replaced."""
     with open_story(bench.app("whole"), pre_stop=0, analysis={"stepWeight": 50, "maxWeight": 100}) as story:
         story.app.deploy("v2")
-        _finish(story)
+        finish(story)
     return story
 
 
@@ -107,7 +122,7 @@ def rollback(bench: Bench) -> Story:
     """A version with errors, whose pods end at once."""
     with open_story(bench.app("rollback"), pre_stop=0) as story:
         story.app.deploy("v2", ERRORS=50)
-        _finish(story)
+        finish(story)
     return story
 
 
@@ -117,7 +132,7 @@ def another_name(bench: Bench) -> Story:
     app.service = "backend"
     with open_story(app, service={"name": app.service}) as story:
         app.deploy("v2")
-        _finish(story)
+        finish(story)
     return story
 
 
@@ -125,7 +140,7 @@ def options(bench: Bench) -> Story:
     """All options of the Service that the data plane supports."""
     with open_story(bench.app("options"), service=dict(bench.data_plane.options)) as story:
         story.app.deploy("v2")
-        _finish(story)
+        finish(story)
     return story
 
 
@@ -154,7 +169,7 @@ def crash_of_the_canary(bench: Bench) -> Story:
         time.sleep(SETTLED)
         story.mark("crashed")
         bench.pods.crash(story.app.name, "app:v2")
-        _finish(story)
+        finish(story)
     return story
 
 
@@ -169,7 +184,7 @@ def crash_of_the_primary(bench: Bench) -> Story:
         time.sleep(OUTAGE)
         bench.pods.heal(story.app.name)
         story.mark("healed")
-        _finish(story)
+        finish(story)
     return story
 
 
@@ -190,7 +205,7 @@ def busy(bench: Bench) -> Story:
         changing.start()
         try:
             story.app.deploy("v2")
-            _finish(story)
+            finish(story)
         finally:
             over.set()
             changing.join()
@@ -208,7 +223,7 @@ def insiders(bench: Bench) -> Story:
     with open_story(bench.app("ab"), analysis=analysis) as story, ExitStack() as stack:
         story.others = stack.enter_context(requests(URL, story.app.host, **{"x-canary": "insider"}))
         story.app.deploy("v2")
-        _finish(story)
+        finish(story)
     return story
 
 
@@ -216,7 +231,7 @@ def copies(bench: Bench) -> Story:
     """The canary first gets copies of the requests."""
     with open_story(bench.app("mirror"), analysis={"mirror": True, "mirrorWeight": 100}) as story:
         story.app.deploy("v2")
-        _finish(story)
+        finish(story)
     return story
 
 
@@ -226,7 +241,7 @@ def affinity(bench: Bench) -> Story:
     with open_story(bench.app("affinity"), **more) as story, ExitStack() as stack:
         story.others = stack.enter_context(users(URL, story.app.host))
         story.app.deploy("v2")
-        _finish(story)
+        finish(story)
     return story
 
 
@@ -239,11 +254,42 @@ def killed_controller(bench: Bench) -> Story:
             bench.kill("controller")
             time.sleep(2)
             bench.start_controller()
-        _finish(story)
+        finish(story)
     return story
 
 
 Scenario = Callable[[Bench], Story]
+Stories = dict[str, "Future[Story]"]
+
+
+@contextmanager
+def play(
+    data_plane: DataPlane, folder: Path, side_by_side: Iterable[Scenario], alone: Iterable[Scenario] = ()
+) -> Iterator[Stories]:
+    """Start a bench, play scenarios on it, and yield their stories under way, by the names of the functions."""
+    with demand_parts(), own_network(), bench(data_plane, folder) as running:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            stories = {scenario.__name__: pool.submit(scenario, running) for scenario in side_by_side}
+        with ThreadPoolExecutor(1) as pool:
+            stories |= {scenario.__name__: pool.submit(scenario, running) for scenario in alone}
+        yield stories
+
+
+@contextmanager
+def demand_parts() -> Iterator[None]:
+    """Skip a test that lacks a part of its bench; in CI that is a failure."""
+    try:
+        yield
+    except (Missing, NoNetworkError) as problem:
+        (pytest.fail if "CI" in os.environ else pytest.skip)(str(problem))
+
+
+def get_story(stories: Stories, name: str) -> Story:
+    """Return a story that the data plane supports."""
+    if name not in stories:
+        pytest.skip(f"this data plane does not support {name}")
+    return stories[name].result()
+
 
 SIDE_BY_SIDE: tuple[Scenario, ...] = (
     promotion, whole_promotion, rollback, in_use,

@@ -5,25 +5,12 @@ The stories of a data plane are played once, side by side, and each test makes a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from math import sqrt
 
 import pytest
 
-from tests.go_programs import Missing
-from tests.planes.bench import DataPlane, bench
-from tests.planes.contour import CONTOUR
-from tests.planes.network import NoNetworkError, own_network
-from tests.planes.scenarios import ALONE, OPTIONAL, SIDE_BY_SIDE, Story
-from tests.planes.skipper import SKIPPER
-
-IN_CI: dict[str, DataPlane] = {"contour": CONTOUR, "skipper": SKIPPER}
-"""The data planes of the session `planes`."""
-
-AT_ONCE = 4
-"""Stories side by side, on two cores."""
+from tests.planes.scenarios import ALONE, DATA_PLANES, OPTIONAL, SIDE_BY_SIDE, Stories, get_story, play
 
 DEVIATIONS = 4.5
 """Standard deviations by which a share may differ from its weight."""
@@ -33,30 +20,15 @@ REACTION = 15.0
 
 pytestmark = [pytest.mark.planes, pytest.mark.timeout(1800)]
 
-Stories = dict[str, "Future[Story]"]
 
-
-@pytest.fixture(scope="module", params=IN_CI)
+@pytest.fixture(scope="module", params=DATA_PLANES)
 def stories(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stories]:
     """All stories of a data plane, under way."""
-    data_plane = IN_CI[request.param]
-    try:
-        with own_network(), bench(data_plane, tmp_path_factory.mktemp(request.param) / "bench") as running:
-            scenarios = (*SIDE_BY_SIDE, *(play for name, play in OPTIONAL.items() if name in data_plane.can))
-            with ThreadPoolExecutor(AT_ONCE) as pool:
-                futures = {play.__name__: pool.submit(play, running) for play in scenarios}
-            with ThreadPoolExecutor(1) as pool:
-                futures |= {play.__name__: pool.submit(play, running) for play in ALONE}
-            yield futures
-    except (Missing, NoNetworkError) as problem:
-        (pytest.fail if "CI" in os.environ else pytest.skip)(str(problem))
-
-
-def get_story(stories: Stories, name: str) -> Story:
-    """Return a story that the data plane supports."""
-    if name not in stories:
-        pytest.skip(f"this data plane does not support {name}")
-    return stories[name].result()
+    data_plane = DATA_PLANES[request.param]
+    optional = (scenario for name, scenario in OPTIONAL.items() if name in data_plane.can)
+    folder = tmp_path_factory.mktemp(request.param) / "bench"
+    with play(data_plane, folder, (*SIDE_BY_SIDE, *optional), ALONE) as playing:
+        yield playing
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from math import inf, nan
 
 import attrs
 from attrs import frozen
 
+from canarycore._condition_values import find_values
+from canarycore._expressions import Conditions, parse_condition
 from canarycore._ladder import Strategy
 from canarycore._reference import Reference
 from canarycore._spec import CheckKind, HookType
@@ -94,7 +97,7 @@ def _late_check(context: LintContext) -> Iterator[Finding]:
 def _no_range(context: LintContext) -> Iterator[Finding]:
     for path, metric in _metrics(context):
         limits = metric.threshold_range
-        if limits is None and metric.threshold is None:
+        if limits is None and metric.threshold is None and not metric.has_condition:
             verdict = "always passes" if metric.name == CheckKind.SUCCESS_RATE.value else "passes at 0 or less only"
             yield Finding(path, f"the metric {metric.name!r} without a range", {"verdict": verdict})
     for problem in _problems_of_ranges(context, "no-range"):
@@ -104,6 +107,50 @@ def _no_range(context: LintContext) -> Iterator[Finding]:
 def _empty_range(context: LintContext) -> Iterator[Finding]:
     for problem in _problems_of_ranges(context, "empty-range"):
         yield Finding(problem.path, problem.found)
+
+
+def _range_and_condition(context: LintContext) -> Iterator[Finding]:
+    return map(Finding.of, _problems_of_ranges(context, "range-and-condition"))
+
+
+_SPECIAL: tuple[float | None, ...] = (None, nan, inf, -inf)
+"""The results that are no number of their own kind."""
+
+
+def _truths(context: LintContext) -> Iterator[tuple[str, str, set[bool | None]]]:
+    """Yield the path and text of each condition, and its truths; only of those whose values show all of them."""
+    for path, metric in _metrics(context):
+        texts = {"successCondition": metric.success_condition, "failureCondition": metric.failure_condition}
+        for name, text in texts.items():
+            conditions = Conditions.of(text, "")
+            if conditions is None or not (found := find_values(conditions)).is_complete:
+                continue
+            condition, values = parse_condition(text), (*found.values, *filter(conditions.accept, _SPECIAL))
+            yield f"{path}.{name}", text, {condition.evaluate(value) for value in values}
+
+
+def _condition_never(context: LintContext) -> Iterator[Finding]:
+    for path, text, truths in _truths(context):
+        if True not in truths:
+            yield Finding(path, shorten(text))
+
+
+def _condition_always(context: LintContext) -> Iterator[Finding]:
+    for path, text, truths in _truths(context):
+        if truths == {True}:
+            yield Finding(path, shorten(text))
+
+
+def _condition_overlap(context: LintContext) -> Iterator[Finding]:
+    for path, metric in _metrics(context):
+        conditions = Conditions.of(metric.success_condition, metric.failure_condition)
+        if conditions is None or conditions.success is None or conditions.failure is None:
+            continue
+        success, failure = conditions.success, conditions.failure
+        values = find_values(conditions).values
+        common = next((value for value in values if success.evaluate(value) and failure.evaluate(value)), None)
+        if common is not None:
+            yield Finding(f"{path}.failureCondition", shorten(failure.text), {"value": f"{common:g}"})
 
 
 def _problems_of_ranges(context: LintContext, rule: str) -> Iterator[Problem]:
@@ -413,6 +460,28 @@ RULES: tuple[LintRule[LintContext], ...] = (
         _empty_range,
         "min at most max: no value is in this range",
         "Swap or correct min and max.",
+    ),
+    LintRule("range-and-condition", "error", _range_and_condition, "{expected}", "{remedy}"),
+    LintRule(
+        "condition-never",
+        "warning",
+        _condition_never,
+        "a condition that some result meets: this one is never true",
+        "Correct the condition.",
+    ),
+    LintRule(
+        "condition-always",
+        "warning",
+        _condition_always,
+        "a condition that some result does not meet: this one is true for each number",
+        "Correct the condition.",
+    ),
+    LintRule(
+        "condition-overlap",
+        "warning",
+        _condition_overlap,
+        "results that meet one of the two conditions: {value} meets both, and fails",
+        "Correct one of them.",
     ),
     LintRule(
         "deprecated-threshold",

@@ -42,7 +42,7 @@ from canarycore.manifest._model import (
 ROLLOUT_RULES = (
     *("max-below-step", "overshoot", "step-fields", "short-hold", "short-deadline"),
     *("return-ignored", "follow-ignored", "short-return"),
-    *("no-bake", "late-check", "step-match", "step-mirror"),
+    *("no-bake", "late-check", "condition-never", "condition-always", "condition-overlap", "step-match", "step-mirror"),
     *("no-checks", "unit", "long-window", "short-window", "duplicate-name", "long-hook", "endless-hook", "bad-url"),
     *("placeholder-address", "no-ab-routing", "unrouted-match", "match-kind", "nginx-cookie", "nginx-headers"),
     *("merged-match", "header-case", "match-everything", "match-ignored", "no-mirror", "mirror-ignored"),
@@ -57,6 +57,8 @@ _FIELDS = {
     "maxWeight": "ladder.top",
     "iterations": "ladder.iterations",
     "fromWeight": "from_weight",
+    "successCondition": "success_condition",
+    "failureCondition": "failure_condition",
     "mirrorWeight": "mirror_weight",
     "mirror": "ladder.mirror",
     "metrics": "checks",
@@ -182,9 +184,11 @@ def _metric(check: Check) -> Metric:
     return Metric(
         name=check.kind.value if is_built_in else check.name,
         interval=format_duration(check.window),
-        threshold_range=ThresholdRange(min=check.minimum, max=check.maximum),
+        threshold_range=None if check.conditions else ThresholdRange(min=check.minimum, max=check.maximum),
         from_weight=check.from_weight or None,
         dry_run=check.dry_run,
+        success_condition=check.success_condition,
+        failure_condition=check.failure_condition,
     )
 
 

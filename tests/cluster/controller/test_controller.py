@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 import urllib.request
+from copy import deepcopy
 
 from canarycore_kubernetes.api.leader_election import LEASE_NAME as LEASE
 from tests.controlplane.api import eventually
@@ -53,7 +54,7 @@ def canary(namespace):
         "spec": {
             "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo"},
             "service": {"port": 9898, "portDiscovery": True},
-            "analysis": ANALYSIS,
+            "analysis": deepcopy(ANALYSIS),  # tests change it
         },
     }
 

@@ -5,18 +5,17 @@ Each state is played once, side by side with the others, and each test makes a c
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from tests.go_programs import Missing
 from tests.planes.bench import bench
 from tests.planes.migration.flagger import for_flagger, metrics_server
 from tests.planes.migration.journey import STATES, Migration, migrate
-from tests.planes.network import NoNetworkError, own_network
+from tests.planes.network import own_network
 from tests.planes.programs import program
+from tests.planes.scenarios import demand_parts
 from tests.planes.skipper import SKIPPER
 
 pytestmark = [pytest.mark.planes, pytest.mark.timeout(1800)]
@@ -43,7 +42,7 @@ def migrations(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("migrations") / "bench"
     tests = [item for item in request.session.items if isinstance(item, pytest.Function)]
     selected = {item.callspec.params["name"] for item in tests if item.module is request.module}
-    try:
+    with demand_parts():
         program("flagger")
         with (
             own_network(),
@@ -53,8 +52,6 @@ def migrations(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         ):
             kubeconfig = running.plane.kubeconfig(name="user")
             yield {name: pool.submit(migrate, running, metrics, kubeconfig, name) for name in selected}
-    except (Missing, NoNetworkError) as problem:
-        (pytest.fail if "CI" in os.environ else pytest.skip)(str(problem))
 
 
 def get(migrations: Migrations, name: str) -> Migration:

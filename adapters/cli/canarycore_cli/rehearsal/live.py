@@ -36,7 +36,13 @@ if TYPE_CHECKING:
     from canarycore_runtime import CycleReport
 
 _BAR = 40
-_STYLES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.NO_DATA: "yellow", Verdict.ERROR: "red"}
+_STYLES = {
+    Verdict.PASS: "green",
+    Verdict.FAIL: "red",
+    Verdict.NO_DATA: "yellow",
+    Verdict.ERROR: "red",
+    Verdict.INCONCLUSIVE: "yellow",
+}
 
 
 class LiveView:
@@ -182,6 +188,7 @@ class LiveView:
             check, value = judgement.check, judgement.answer.value
             bounds = [f"≥ {check.minimum:g}"] if check.minimum is not None else []
             bounds += [f"≤ {check.maximum:g}"] if check.maximum is not None else []
+            bounds += [str(check.conditions)] if check.conditions is not None else []
             result = judgement.verdict.value if value is None else f"{value:.2f}"
             line.append(f"{check.name} {result} ({', '.join(bounds)})   ", style=_STYLES[judgement.verdict])
         return line

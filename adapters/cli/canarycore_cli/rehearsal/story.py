@@ -148,6 +148,7 @@ def _check(judgement: Judgement) -> Json:
         "value": answer.value if finite else None,
         "minimum": check.minimum,
         "maximum": check.maximum,
+        **({"condition": str(check.conditions)} if check.conditions is not None else {}),
         "samples": answer.samples,
         "error": judgement.error,
     }

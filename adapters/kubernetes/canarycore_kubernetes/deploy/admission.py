@@ -116,6 +116,8 @@ _SUBSCRIPTION = f"^{re.escape(SUBSCRIPTION_ANNOTATION)}({_SEVERITIES})[.]{_LABEL
 _SUBSCRIBED = f"key.startsWith('{SUBSCRIPTION_ANNOTATION}')"
 _CHANNELS = "^[ ]*$|^[^;]*[^; ][^;]*(;[^;]*[^; ][^;]*){0,9}$"
 
+_CONDITIONAL = "m.?successCondition.orValue('') != '' || m.?failureCondition.orValue('') != ''"
+
 _STEPS = "[has(variables.analysis.iterations), has(variables.analysis.stepWeight), size(variables.steps) > 0]"
 _DURATIONS = (
     "[variables.analysis.?interval.orValue('')] + variables.metrics.map(m, m.?interval.orValue(''))"
@@ -229,12 +231,18 @@ def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, s
             "no-range",
             (
                 "variables.metrics.all(m, has(m.thresholdRange)"
-                " ? has(m.thresholdRange.min) || has(m.thresholdRange.max) : has(m.threshold))"
+                " ? has(m.thresholdRange.min) || has(m.thresholdRange.max)"
+                f" : has(m.threshold) || {_CONDITIONAL})"
             ),
             (
                 "A metric of spec.analysis has no range, so any value or none would pass:"
                 " add thresholdRange with min or max."
             ),
+        ),
+        (
+            "range-and-condition",
+            f"variables.metrics.all(m, !({_CONDITIONAL}) || !has(m.thresholdRange) && !has(m.threshold))",
+            "A metric of spec.analysis has a range beside a condition: keep one of them.",
         ),
         (
             "empty-range",

@@ -117,6 +117,8 @@ class DecisionSearch:
 
 def passing_answer(check: Check) -> MetricAnswer:
     """Return an answer that lets a check pass."""
+    if check.conditions is not None:
+        return MetricAnswer(value=check.find_example(passes=True), samples=_MANY_SAMPLES)
     value = check.minimum if check.minimum is not None else check.maximum
     return MetricAnswer(value=0.0 if value is None else value, samples=_MANY_SAMPLES)
 

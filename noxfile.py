@@ -9,9 +9,10 @@
     cluster   a real Kubernetes API server         hostile   no tenant harms the others
     fuzz      whatever others write, nothing breaks    audit     no known vulnerability, allowed licences
     browser   the web page in a real Chromium         planes    rollouts on real data planes
+    pythons   the claims on other versions of Python
 
 Sessions install the distributions' dependencies and the dependency groups that pyproject.toml names. Those that run the
-sources share one environment, `.nox/shared`; `wheel` has one of its own.
+sources share one environment, `.nox/shared`; `wheel` has one of its own, and `pythons` has `.nox/python-3.X`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import subprocess
 import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +31,7 @@ from typing import TYPE_CHECKING
 import nox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 ROOT = Path(__file__).parent
 DISTRIBUTIONS = {
@@ -89,10 +91,25 @@ USING_DEPENDENCIES = (
     "--ignore=tests/adapters/kubernetes/api/test_ownership.py",  # many rollouts, by the client that the others use
 )
 """The tests that use each dependency. The session `tests` runs all, on files that `wheel` finds to be the same."""
+ON_EACH_PYTHON = (
+    *("tests/core", "tests/manifest", "tests/policy", "tests/argo", "tests/conformance", "tests/verify"),
+    "tests/adapters",
+    f"--ignore={PROCESSES}",  # it measures traffic, so it needs the machine alone
+    "--ignore=tests/adapters/kubernetes/api/test_ownership.py",  # many rollouts, by the client that the others use
+    "--ignore=tests/adapters/kubernetes/selection",  # long rollouts, by the same
+)
+"""The tests whose result may depend on the version of Python.
+
+Some folders are left out: `house` reads sources and pages; the folders of other sessions start servers and processes.
+"""
 LOWEST = ("-c", "constraints/lowest.txt")
 EXTRAS = "canarycore[yaml,testing,simulation]"
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 TESTS = nox.project.dependency_groups(PROJECT, "tests")
+PYTHONS = nox.project.python_versions(PROJECT)
+"""The versions of Python that the classifiers name. CI demands each of them."""
+NEXT_PYTHON = "3.14"
+"""A version that no classifier names yet: its tests run where the machine has it."""
 SHARED = ROOT / ".nox" / "shared"
 SHARED_GROUPS = ("tests", "types", "docs", "bench", "mutants", "browser")
 
@@ -126,6 +143,24 @@ nox.options.error_on_missing_interpreters = "CI" in os.environ
 def tests(session: nox.Session) -> None:
     """Run the claims about the code, fast."""
     _pytest(partial(_run, session), session.posargs)
+
+
+@nox.session(venv_backend="none")
+def pythons(session: nox.Session) -> None:
+    """Run the claims on each other version of Python that is here; CI demands those that the classifiers name."""
+    others = [version for version in (*PYTHONS, NEXT_PYTHON) if not _runs(sys.executable, version)]
+    found = {version: python for version in others if (python := _find_python(version))}
+    missing = [version for version in others if version not in found]
+    demanded = [version for version in missing if version in PYTHONS]
+    if "CI" in os.environ and demanded:
+        session.error(_describe_missing(demanded))
+    if missing:
+        session.warn(f"{_describe_missing(missing)}. Tests skipped.")
+    for version, python in found.items():
+        environment = ROOT / ".nox" / f"python-{version}"
+        _make_current(session, environment, python, TESTS)
+        chosen = session.posargs or ("-n2", "--dist=worksteal", *ON_EACH_PYTHON)
+        _run_in(session, environment, "pytest", *chosen, env={"HYPOTHESIS_PROFILE": "smoke"})
 
 
 @nox.session(venv_backend="none")
@@ -336,23 +371,72 @@ def _install_group(session: nox.Session, *groups: str) -> None:
 def _run(session: nox.Session, program: str, *arguments: str, silent: bool = False, env: Env = None) -> object:
     """Run a program of the shared environment, which is made current first; returns its output if it is silent."""
     _share(session)
-    found = {"PATH": os.pathsep.join([str(SHARED / "bin"), os.environ["PATH"]]), **(env or {})}
-    return session.run(str(SHARED / "bin" / program), *arguments, silent=silent, env=found, external=True)
+    return _run_in(session, SHARED, program, *arguments, silent=silent, env=env)
+
+
+def _run_in(
+    session: nox.Session, environment: Path, program: str, *arguments: str, silent: bool = False, env: Env = None
+) -> object:
+    """Run a program of an environment, whose other programs it finds; returns its output if it is silent."""
+    programs = environment / "bin"
+    found = {"PATH": os.pathsep.join([str(programs), os.environ["PATH"]]), **(env or {})}
+    return session.run(str(programs / program), *arguments, silent=silent, env=found, external=True)
 
 
 def _share(session: nox.Session) -> None:
-    """Build the shared environment anew if a pyproject has changed."""
+    """Make the shared environment current."""
+    _make_current(session, SHARED, sys.executable, nox.project.dependency_groups(PROJECT, *SHARED_GROUPS))
+
+
+def _make_current(session: nox.Session, environment: Path, python: str, packages: Iterable[str]) -> None:
+    """Build an environment of the sources and these packages anew if a pyproject or its Python has changed."""
     pyprojects = b"".join((ROOT / folder / "pyproject.toml").read_bytes() for folder in DISTRIBUTIONS.values())
-    stamp, digest = SHARED / "stamp", hashlib.sha256(pyprojects + sys.version.encode()).hexdigest()
+    stamp, digest = environment / "stamp", hashlib.sha256(pyprojects + _version(python).encode()).hexdigest()
     if stamp.is_file() and stamp.read_text() == digest:
         return
-    wanted = [*_sources(), *nox.project.dependency_groups(PROJECT, *SHARED_GROUPS)]
-    session.run(sys.executable, "-m", "venv", "--clear", str(SHARED), external=True)
+    session.run(python, "-m", "venv", "--clear", str(environment), external=True)
+    install = (str(environment / "bin" / "python"), "-m", "pip", "install", "-q", "--no-compile")
     with session.chdir(ROOT):  # the sources are named from there
-        session.run(
-            str(SHARED / "bin" / "python"), "-m", "pip", "install", "-q", "--no-compile", *wanted, external=True
-        )
+        session.run(*install, *_sources(), *packages, external=True)
     stamp.write_text(digest)
+
+
+def _find_python(version: str) -> str:
+    """Return a Python of this version that runs: the one of the PATH, or pyenv's newest; empty without one."""
+    candidates = (shutil.which(f"python{version}") or "", *_pythons_of_pyenv(version))
+    return next((python for python in candidates if _runs(python, version)), "")
+
+
+def _pythons_of_pyenv(version: str) -> list[str]:
+    """Return the Pythons of this version that pyenv has installed, the newest patch first."""
+    root = _output("pyenv", "root") or str(Path.home() / ".pyenv")
+    folders = [folder for folder in Path(root, "versions").glob(f"{version}.*") if folder.suffix[1:].isdecimal()]
+    folders.sort(key=lambda folder: int(folder.suffix[1:]), reverse=True)
+    return [str(folder / "bin" / "python3") for folder in folders]
+
+
+def _describe_missing(versions: list[str]) -> str:
+    """Describe the Pythons that were not found, with the remedy."""
+    numbers = " ".join(versions)
+    return f"found no Python {numbers} that runs, expected each on the PATH or in pyenv: try `pyenv install {numbers}`"
+
+
+def _runs(python: str, version: str) -> bool:
+    """Return whether a Python runs, and has this version. A shim of pyenv may exist and not run."""
+    return _version(python).startswith(f"{version}.")
+
+
+def _version(python: str) -> str:
+    """Return the version and the build of a Python; empty if it does not run."""
+    return _output(python, "-c", "import sys; print(sys.version)")
+
+
+def _output(program: str, *arguments: str) -> str:
+    """Return the output of a program; empty if it fails or is missing."""
+    try:
+        return subprocess.run([program, *arguments], capture_output=True, check=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def _sources() -> list[str]:

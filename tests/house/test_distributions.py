@@ -31,6 +31,12 @@ def test_a_distribution_states_its_licence_its_python_and_its_build_backend(proj
 
 
 @every
+def test_a_distribution_names_the_versions_of_python_that_ci_runs(project: Project):
+    names = [name for name in project.table["classifiers"] if re.search(r":: 3\.\d+$", name)]
+    assert names == [f"Programming Language :: Python :: {version}" for version in ("3.11", "3.12", "3.13")]
+
+
+@every
 def test_a_distribution_shows_a_readme(project: Project):
     assert (project.folder / project.table["readme"]).read_text().strip()
 

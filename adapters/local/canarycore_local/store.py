@@ -110,8 +110,9 @@ class SqliteStore:
         """Add a rollout, or replace its spec and keep its status. Returns its key."""
         key = key_of(rollout)
         statement = """
-            INSERT INTO rollouts (key, rollout, status) VALUES (?1, ?2, ?3) ON CONFLICT (key)
-            DO UPDATE SET rollout = ?2, version = version + 1, wishes = wishes + 1 WHERE rollout <> ?2
+            INSERT INTO rollouts (key, rollout, status) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE
+            SET rollout = excluded.rollout, version = version + 1, wishes = wishes + 1
+            WHERE rollouts.rollout <> excluded.rollout
         """
         await self._write((statement, (key, to_json(rollout), to_json(Status()))))
         return key
@@ -123,9 +124,9 @@ class SqliteStore:
 
     async def send_command(self, key: str, kind: CommandKind, weight: int = 0) -> None:
         """Send a command to a rollout. Raises WorldError if it does not exist."""
-        command = "INSERT INTO commands (key, kind, weight) SELECT key, ?2, ?3 FROM rollouts WHERE key = ?1"
+        command = "INSERT INTO commands (key, kind, weight) SELECT key, ?, ? FROM rollouts WHERE key = ?"
         notify = "UPDATE rollouts SET wishes = wishes + 1 WHERE key = ?"
-        if not await self._write((command, (key, kind.value, weight)), (notify, (key,))):
+        if not await self._write((command, (kind.value, weight, key)), (notify, (key,))):
             existing = ", ".join(await self.keys()) or "none"
             raise WorldError(f"found no rollout {key} in {self._path}, expected one of: {existing}")
 

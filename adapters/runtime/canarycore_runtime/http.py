@@ -481,10 +481,20 @@ def _is_textual(kind: str) -> bool:
 
 
 def _phrase(status: int) -> str:
+    """Return the phrase of a status in Flagger's words; empty for an unknown status."""
     try:
-        return HTTPStatus(status).phrase
+        return _PHRASES_OF_GO.get(status) or HTTPStatus(status).phrase
     except ValueError:
         return ""
+
+
+_PHRASES_OF_GO = {
+    413: "Request Entity Too Large",
+    414: "Request URI Too Long",
+    416: "Requested Range Not Satisfiable",
+    422: "Unprocessable Entity",
+}
+"""The phrases of Go that differ from Python's. Python renamed these four in 3.13; Flagger's messages have Go's."""
 
 
 def _exchange_error(error: Exception) -> ExchangeError:

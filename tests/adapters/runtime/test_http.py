@@ -399,6 +399,19 @@ def test_an_excerpt_is_the_status_and_the_first_line():
     assert describe_answer(received) == "status 503 Service Unavailable: no\\tway\\x1b[31m\\u202e "
 
 
+@pytest.mark.parametrize(
+    ("status", "phrase"),
+    [
+        (413, "Request Entity Too Large"),
+        (414, "Request URI Too Long"),
+        (416, "Requested Range Not Satisfiable"),
+        (422, "Unprocessable Entity"),
+    ],
+)
+def test_an_excerpt_has_flaggers_phrase_on_each_version_of_python(status, phrase):
+    assert describe_answer(HttpAnswer(status=status, text="", is_textual=True)) == f"status {status} {phrase}"
+
+
 def test_an_excerpt_of_something_else_than_text_is_the_status():
     assert describe_answer(HttpAnswer(status=599, text="root:x:0:0", is_textual=False)) == "status 599"
 

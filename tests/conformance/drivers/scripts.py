@@ -10,6 +10,7 @@ from typing import Any
 from attrs import define, field
 
 from canarycore.questions import HookAnswer, MetricAnswer
+from canarycore_runtime.http import HttpAnswer, describe_answer
 from tests.conformance.trace import PASSES, Json, status_of
 
 
@@ -45,7 +46,8 @@ def measured(answer: Any, scale: float = 1.0) -> MetricAnswer:
     if isinstance(answer, dict):
         status, body = status_of(answer), str(answer.get("body", ""))
         if status >= HTTPStatus.BAD_REQUEST:
-            return MetricAnswer(error=f"error response: Status {status} {HTTPStatus(status).phrase}: {body}")
+            described = describe_answer(HttpAnswer(status=status, text=body, is_textual=True))
+            return MetricAnswer(error=f"error response: {described[:1].upper()}{described[1:]}")
         return _parsed(body, scale)
     if answer is None or answer == "empty":
         return MetricAnswer()

@@ -41,9 +41,17 @@ async def serve_probes(
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
+        await _start(web.TCPSite(runner, host, port))
         address = runner.addresses[0]
         yield int(address[1])
     finally:
         await runner.cleanup()
+
+
+async def _start(site: web.TCPSite) -> None:
+    """Start a site to the end even if cancelled: asyncio forgets the open socket of a start that is interrupted."""
+    start = asyncio.create_task(site.start())
+    try:
+        await asyncio.shield(start)
+    finally:
+        await asyncio.wait([start])

@@ -456,6 +456,10 @@ def _pytest(
         run("pytest", *options, PROCESSES, env=env)
 
 
+OF_KILLED_PROCESSES = ("-W", "default::ResourceWarning", "-W", "default::pytest.PytestUnraisableExceptionWarning")
+"""Warnings that are no failure where tests kill processes and servers: a connection may end without a farewell."""
+
+
 def _marked(
     session: nox.Session,
     mark: str,
@@ -468,7 +472,7 @@ def _marked(
     """Run the tests with this mark and none of the others: those that the command line names, or all in the folders."""
     marks = " and not ".join((mark, *but))
     chosen = session.posargs or folders or FOLDERS[mark]
-    return _run(session, "pytest", "-m", marks, *options, *chosen, silent=silent, env=env)
+    return _run(session, "pytest", "-m", marks, *OF_KILLED_PROCESSES, *options, *chosen, silent=silent, env=env)
 
 
 def _compare(session: nox.Session, wheel: Path, package: Path) -> None:

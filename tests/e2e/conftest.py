@@ -201,4 +201,5 @@ def canary(tmp_path: Path) -> Iterator[Canary]:
     for rehearsal in command.started:
         if rehearsal.process.poll() is None:
             rehearsal.process.terminate()
-            rehearsal.process.wait(timeout=30)
+        with rehearsal.process as process:  # it closes the pipes
+            process.wait(timeout=30)

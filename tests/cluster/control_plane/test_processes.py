@@ -23,9 +23,9 @@ def command(plane: Plane) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.controlplane"], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
-    yield process
-    process.kill()
-    process.wait()
+    with process:  # it closes the pipe
+        yield process
+        process.kill()
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=str)

@@ -84,13 +84,15 @@ class Gaps:
     to: str = "Canary"
     """The kind that the document becomes."""
     problems: list[Problem] = field(factory=list)
+    _known: set[Problem] = field(factory=set, init=False, repr=False)
 
     def report(self, node: DocumentPart, found: str, expected: str, remedy: str) -> None:
         """Add a part without an equivalent, once: several Rollouts may refer to one template."""
         problem = Problem(
             path=node.path, found=found, expected=expected, remedy=remedy, rule="no-equivalent", severity="warning"
         )
-        if problem not in self.problems:
+        if problem not in self._known:
+            self._known.add(problem)
             self.problems.append(problem)
 
     def report_unread(self, document: DocumentPart) -> None:

@@ -5,7 +5,7 @@
     conversion.gaps                          what got lost or changed its meaning, each with its path and remedy
     convert_files([(name, text), ...])       the same for YAML texts, for all functions that read texts
     convert(documents, to="argo")            Rollouts and AnalysisTemplates, of the Canaries that lose nothing
-    read_templates(documents)                AnalysisTemplates as definitions of checks, for `canarycore.manifest.resolve`
+    read_templates(documents)                AnalysisTemplates as definitions of checks, for `manifest.resolve`
     read_template_files([(name, text), ...]) the same of YAML texts
 
 The formats are `Rollout`, `AnalysisTemplate` and `ClusterAnalysisTemplate` of `argoproj.io/v1alpha1`. A part counts as

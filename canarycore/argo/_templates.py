@@ -1,8 +1,8 @@
 """AnalysisTemplates as the definitions of a Canary's checks, where `templateRef.kind` names one.
 
 A check takes the metric of its own name: the provider, the query, the conditions and the limits. Its
-`templateVariables` are values of the template's arguments. A part without an equivalent refuses the whole check, as half
-of a check would be another one.
+`templateVariables` are values of the template's arguments. A part without an equivalent refuses the whole check, as
+half of a check would be another one.
 
 Credentials go to the template's own server only. A secret argument is for a header, and is never part of a query, which
 errors may show. An address that depends on the Canary gets no credentials, and a template of the cluster has none, as
@@ -46,6 +46,9 @@ Variables = tuple[tuple[str, str], ...]
 MOST_PROBLEMS = 10
 """Problems of a template in one error."""
 
+MOST_CANDIDATES = 100
+"""Names among which the nearest one is found."""
+
 MOST_DEFINITIONS = 256
 """Definitions that a template remembers: thousands of Canaries may share one, and each query needs it."""
 
@@ -80,7 +83,8 @@ class AnalysisTemplate:
     def read(cls, document: Mapping[str, Any]) -> AnalysisTemplate:
         """Return the template of a document. One beyond the bounds of an object defines nothing, and says why."""
         kind = get_text(document, "kind")
-        namespace = "" if kind == CLUSTER_ANALYSIS_TEMPLATE else get_text(document, "metadata", "namespace") or "default"
+        written = get_text(document, "metadata", "namespace") or "default"
+        namespace = "" if kind == CLUSTER_ANALYSIS_TEMPLATE else written
         name, spec = get_text(document, "metadata", "name"), dict(get_mapping(document, "spec"))
         excess = find_excess(spec, "spec")
         if excess is not None:
@@ -137,7 +141,7 @@ class AnalysisTemplate:
         nodes = [node for node in spec.items("metrics") if node.text("name") == name]
         if len(nodes) == 1:
             return nodes[0]
-        near = nearest(name, self.metrics)
+        near = nearest(name, self.metrics[:MOST_CANDIDATES])
         inner = [each.text("templateName") for each in spec.items("templates")]
         remedy = f"Name the check {near}." if near else "Name the check as one of these metrics."
         if inner and not nodes:
@@ -152,7 +156,12 @@ class AnalysisTemplate:
         raise ManifestError((problem,))
 
     def _build(
-        self, node: DocumentPart, name: str, source: tuple[Json, str], fields: Json, secrets: Mapping[str, SecretArgument]
+        self,
+        node: DocumentPart,
+        name: str,
+        source: tuple[Json, str],
+        fields: Json,
+        secrets: Mapping[str, SecretArgument],
     ) -> CheckDefinition:
         """Return the definition in the types of a Canary. Raise ManifestError where a value does not fit."""
         provider, query = source
@@ -212,12 +221,11 @@ class _Arguments:
 def _read_arguments(spec: DocumentPart, variables: Mapping[str, str], gaps: Gaps) -> _Arguments:
     """Return the arguments that have a value, and those whose value is in a Secret. The Canary's values come first."""
     nodes = {node.text("name"): node for node in spec.items("args")}
-    for name in variables:
-        if name not in nodes:
-            near = nearest(name, nodes)
-            remedy = f"Did you mean {near}?" if near else "Correct the name in templateVariables, or remove it."
-            expected = f"an argument of the template: {enumerate_some(nodes) or 'there are none'}"
-            gaps.report(spec.at("args"), f"the variable {shorten(name)}", expected, remedy)
+    for name in [each for each in variables if each not in nodes][:MOST_PROBLEMS]:
+        near = nearest(name, list(nodes)[:MOST_CANDIDATES])
+        remedy = f"Did you mean {near}?" if near else "Correct the name in templateVariables, or remove it."
+        expected = f"an argument of the template: {enumerate_some(nodes) or 'there are none'}"
+        gaps.report(spec.at("args"), f"the variable {shorten(name)}", expected, remedy)
     values, secrets = dict(variables), dict[str, SecretArgument]()
     for name, node in nodes.items():
         value, reference = node.take("value"), node.at("valueFrom", "secretKeyRef")
@@ -246,7 +254,9 @@ _PATTERN_CHARACTERS = "*+?|()[]{}^$\\"
 def _report_unknown_parts(spec: DocumentPart, gaps: Gaps) -> None:
     for name in spec.value if isinstance(spec.value, Mapping) else ():
         if name not in _PARTS and spec.at(name):
-            gaps.report(spec.at(name), shorten(str(spec.at(name).value)), "nothing: a check has no such part", "Remove it.")
+            gaps.report(
+                spec.at(name), shorten(str(spec.at(name).value)), "nothing: a check has no such part", "Remove it."
+            )
 
 
 def _raise(problems: list[Problem]) -> None:

@@ -46,7 +46,7 @@ from canarycore.manifest._definition._dropped import (
     find_omissions,
     suggest_for_dropped,
 )
-from canarycore.manifest._definitions import CheckTemplate, define_checks, find_undefined
+from canarycore.manifest._definitions import CheckTemplate, define_checks, require_definitions
 from canarycore.manifest._duration import format_duration, parse_duration
 from canarycore.manifest._files import FilesReport, load
 from canarycore.manifest._lint import check_files, lint
@@ -55,6 +55,7 @@ from canarycore.manifest._lint._rollouts import problems
 from canarycore.manifest._model import (
     ANALYSIS_TEMPLATE,
     CLUSTER_ANALYSIS_TEMPLATE,
+    DEFINED_FIELDS,
     OWN_FIELDS,
     AlertProvider,
     Canary,
@@ -89,6 +90,7 @@ __all__ = [
     "BUILT_IN_METRICS",
     "CARRIED_FIELDS",
     "CLUSTER_ANALYSIS_TEMPLATE",
+    "DEFINED_FIELDS",
     "DEFINITION",
     "FLAGGERS_OMISSIONS",
     "LINKS_ANNOTATION",
@@ -139,7 +141,6 @@ __all__ = [
     "find_excess",
     "find_omissions",
     "find_subscribed_providers",
-    "find_undefined",
     "format_duration",
     "lint",
     "load",
@@ -150,6 +151,7 @@ __all__ = [
     "read_metric",
     "render_link",
     "render_text",
+    "require_definitions",
     "resolve",
     "schema",
     "status_from_dict",

@@ -22,6 +22,7 @@ from canarycore.manifest._model import (
     MetricTemplate,
     TemplateReference,
 )
+from canarycore.manifest._reader._fields import fields_of
 from canarycore.manifest._service import Pairs
 
 
@@ -81,8 +82,9 @@ def define_checks(canary: Canary, templates: Iterable[CheckTemplate]) -> Canary:
     if all(new is old for new, old in zip(metrics, canary.analysis.metrics, strict=True)):
         return canary
     analysis = evolve(canary.analysis, metrics=metrics)
-    section = "analysis" if canary.spec.analysis else "canary_analysis"
-    return evolve(canary, spec=evolve(canary.spec, **{section: analysis}))
+    spec = canary.spec
+    spec = evolve(spec, analysis=analysis) if spec.analysis else evolve(spec, canary_analysis=analysis)
+    return evolve(canary, spec=spec)
 
 
 def find_undefined(
@@ -97,7 +99,10 @@ def find_undefined(
         reference = metric.template_ref
         if reference is None or not reference.is_analysis:
             continue
-        path, place = f"{canary.analysis_path}.metrics[{index}].templateRef", place_of_template(reference, canary.namespace)
+        path, place = (
+            f"{canary.analysis_path}.metrics[{index}].templateRef",
+            place_of_template(reference, canary.namespace),
+        )
         template = known.get(place)
         if template is not None:
             yield from _refusals(template, metric, path)
@@ -109,6 +114,13 @@ def find_undefined(
                 remedy="Add the file.",
                 rule="missing-template",
             )
+
+
+def require_definitions(canary: Canary, templates: Iterable[CheckTemplate]) -> None:
+    """Raise ManifestError unless these templates define all checks of a Canary that refer to one."""
+    problems = tuple(find_undefined(canary, templates))
+    if problems:
+        raise ManifestError(problems)
 
 
 def describe_template(place: TemplatePlace) -> str:
@@ -128,7 +140,8 @@ def _define(metric: Metric, namespace: str, known: dict[TemplatePlace, CheckTemp
         definition = template.define(metric.name, metric.template_variables)
     except ManifestError:
         return metric
-    given = {name: getattr(definition.metric, name) for name in DEFINED_FIELDS}
+    attributes = [field.name for name, field in fields_of(Metric).items() if name in DEFINED_FIELDS]
+    given = {name: getattr(definition.metric, name) for name in attributes}
     return evolve(metric, **given, dry_run=metric.dry_run or definition.metric.dry_run, definition=definition)
 
 

@@ -256,10 +256,10 @@ class Metric:
 
 
 DEFINED_FIELDS = (
-    *("threshold_range", "success_condition", "failure_condition", "initial_delay", "every", "count", "failure_limit"),
-    *("inconclusive_limit", "consecutive_error_limit", "consecutive_success_limit"),
+    *("thresholdRange", "successCondition", "failureCondition", "initialDelay", "every", "count", "failureLimit"),
+    *("inconclusiveLimit", "consecutiveErrorLimit", "consecutiveSuccessLimit"),
 )
-"""The attributes of a metric that an AnalysisTemplate defines."""
+"""The fields of a metric that an AnalysisTemplate defines."""
 
 _METRIC = object_of(Metric)
 
@@ -270,10 +270,12 @@ def _read_metric(value: object, cursor: Cursor) -> Metric | None:
     if metric is None or metric.template_ref is None or not metric.is_defined_elsewhere:
         return metric
     for name, known in fields_of(Metric).items():
-        if known.name in {"threshold", "query", *DEFINED_FIELDS} and getattr(metric, known.name) != known.default:
+        if name in {"threshold", "query", *DEFINED_FIELDS} and getattr(metric, known.name) != known.default:
             expected = f"nothing: the {metric.template_ref.kind} {metric.template_ref.name} has it"
             remedy = "Remove the field, or write a MetricTemplate."
-            cursor.at(name).refuse(value.get(name) if isinstance(value, Mapping) else None, expected, remedy, "template-field")
+            cursor.at(name).refuse(
+                value.get(name) if isinstance(value, Mapping) else None, expected, remedy, "template-field"
+            )
     return metric
 
 

@@ -84,10 +84,10 @@ def resolve(
     """Return the rollout of a Canary.
 
     templates: templates with the queries of metrics, and AnalysisTemplates (`canarycore.argo`), which have conditions
-    and limits too; a metric whose template is missing has an empty query and keeps its reference. provider: the controller's default, for a Canary without a provider. proxy_delay: the seconds
-    until a provider's proxies follow new routes, at the latest: the drain of a Canary that gives none. installed: the
-    providers of plug-ins. Raise ManifestError where the analysis could never advance, or where a composed name would be
-    too long.
+    and limits too; a metric whose template is missing has an empty query and keeps its reference. provider: the
+    controller's default, for a Canary without a provider. proxy_delay: the seconds until a provider's proxies follow
+    new routes, at the latest: the drain of a Canary that gives none. installed: the providers of plug-ins. Raise
+    ManifestError where the analysis could never advance, or where a composed name would be too long.
     """
     templates = tuple(templates)
     metric_templates = [template for template in templates if isinstance(template, MetricTemplate)]

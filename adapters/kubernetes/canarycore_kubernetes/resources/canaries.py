@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 from canarycore import TOTAL_WEIGHT, Command, CommandKind, Rollout, Status
 from canarycore.errors import ManifestError, Problem, WorldError
 from canarycore.foreign import get_integer, get_list, get_mapping, get_text, get_texts
-from canarycore.manifest import Canary, DroppedField, MetricTemplate, check_namespaces, parse, resolve
+from canarycore.manifest import Canary, CheckTemplate, DroppedField, MetricTemplate, check_namespaces, parse, resolve
 from canarycore.phases import UNDER_WAY
 from canarycore.text import describe_state, describe_traffic, escape_controls
 from canarycore_kubernetes.api.budget import UNREADABLE, BoundExceeded, demand_whole
@@ -26,7 +26,7 @@ from canarycore_kubernetes.api.kinds import CANARY
 from canarycore_kubernetes.api.metadata import get_annotation, written_at
 from canarycore_kubernetes.resources.commands import HANDLED, is_handled, refuse_old_command
 from canarycore_kubernetes.resources.hosts import find_forbidden_hosts
-from canarycore_kubernetes.resources.references import TEMPLATE_VIEW
+from canarycore_kubernetes.resources.references import TEMPLATE_VIEWS, namespace_of
 from canarycore_kubernetes.resources.refusals import BLOCKED
 from canarycore_kubernetes.resources.status_codec import (
     conditions_of,
@@ -83,7 +83,7 @@ class ValidCanary:
     manifest: Canary
     """The manifest, without the status."""
     rollout: Rollout
-    """The rollout of the manifest, without the queries of MetricTemplates."""
+    """The rollout of the manifest, without the parts of templates."""
     status: Status
     """The status of the rollout."""
     is_flagger_status: bool = False
@@ -257,13 +257,14 @@ class Canaries:
         references = dict.fromkeys(check.template for check in canary.rollout.checks if check.template is not None)
         if not references:
             return canary.rollout
-        cache = await self._cluster.cache(TEMPLATE_VIEW).ready()
+        caches = [await self._cluster.cache(TEMPLATE_VIEWS[reference.kind]).ready() for reference in references]
         templates = tuple(
-            cache.look(reference.namespace or canary.rollout.namespace, reference.name, key) for reference in references
+            cache.look(namespace_of(reference, canary.rollout.namespace), reference.name, key)
+            for cache, reference in zip(caches, references, strict=True)
         )
         before, last_templates, resolved = self._resolved.get(key, (None, (), canary.rollout))
         if before is not canary.rollout or not _are_same(last_templates, templates):
-            known = [template for template in templates if isinstance(template, MetricTemplate)]
+            known = [each for each in templates if each is not None and not isinstance(each, ManifestError)]
             resolved = self._resolve(canary.manifest, known)
             self._resolved[key] = (canary.rollout, templates, resolved)
         return resolved
@@ -347,7 +348,7 @@ class Canaries:
             return before.lost_fields
         return find_lost_fields(body)
 
-    def _resolve(self, canary: Canary, templates: Iterable[MetricTemplate] = ()) -> Rollout:
+    def _resolve(self, canary: Canary, templates: Iterable[MetricTemplate | CheckTemplate] = ()) -> Rollout:
         return resolve(
             canary,
             templates=templates,

@@ -118,7 +118,7 @@ class AnalysisTemplate:
     def _define(self, name: str, variables: Mapping[str, str]) -> CheckDefinition:
         if self.problems:
             raise ManifestError(self.problems)
-        spec, gaps = DocumentPart(self.spec, "spec"), Gaps()
+        spec, gaps = DocumentPart(self.spec, "spec"), Gaps(has_secrets=True)
         node = self._find(spec, name)
         arguments = _read_arguments(spec, variables, gaps)
         metric = TemplateMetric(
@@ -254,9 +254,7 @@ _PATTERN_CHARACTERS = "*+?|()[]{}^$\\"
 def _report_unknown_parts(spec: DocumentPart, gaps: Gaps) -> None:
     for name in spec.value if isinstance(spec.value, Mapping) else ():
         if name not in _PARTS and spec.at(name):
-            gaps.report(
-                spec.at(name), shorten(str(spec.at(name).value)), "nothing: a check has no such part", "Remove it."
-            )
+            gaps.report(spec.at(name), "a part of the template", "nothing: a check has no such part", "Remove it.")
 
 
 def _raise(problems: list[Problem]) -> None:

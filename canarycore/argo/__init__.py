@@ -22,7 +22,7 @@ from attrs import evolve, frozen
 
 from canarycore.argo._document import Json
 from canarycore.argo._templates import AnalysisTemplate, fill_secrets, read_template_files, read_templates
-from canarycore.argo._to_canaries import GROUP, Conversion, is_argos, to_canaries
+from canarycore.argo._to_canaries import GROUP, Conversion, is_argos, is_template, to_canaries
 from canarycore.argo._to_rollouts import is_canary, to_rollouts
 from canarycore.errors import ManifestError
 from canarycore.foreign import get_value
@@ -40,6 +40,7 @@ __all__ = [
     "fill_secrets",
     "is_argos",
     "is_canary",
+    "is_template",
     "read_template_files",
     "read_templates",
 ]

@@ -31,7 +31,7 @@ class Conversion:
 
 def is_argos(document: Mapping[str, Any]) -> bool:
     """Return whether a document is a Rollout or a template of Argo Rollouts."""
-    return _group(document) == GROUP and document.get("kind") in {"Rollout", *_TEMPLATES}
+    return _group(document) == GROUP and get_text(document, "kind") in {"Rollout", *_TEMPLATES}
 
 
 def is_template(document: Mapping[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from uuid import uuid4
 from attrs import evolve, frozen
 
 from canarycore import TOTAL_WEIGHT, Command, CommandKind, Rollout, Status
-from canarycore.errors import ManifestError, Problem, WorldError
+from canarycore.errors import ManifestError, Problem, Refused, WorldError
 from canarycore.foreign import get_integer, get_list, get_mapping, get_text, get_texts
 from canarycore.manifest import Canary, CheckTemplate, DroppedField, MetricTemplate, check_namespaces, parse, resolve
 from canarycore.phases import UNDER_WAY
@@ -44,6 +44,7 @@ from canarycore_runtime.registry import find_proxy_delay
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from canarycore_kubernetes.api.cache import Cache
     from canarycore_kubernetes.api.client import Client
     from canarycore_kubernetes.api.cluster import Cluster
     from canarycore_runtime.mesh import Json
@@ -257,7 +258,7 @@ class Canaries:
         references = dict.fromkeys(check.template for check in canary.rollout.checks if check.template is not None)
         if not references:
             return canary.rollout
-        caches = [await self._cluster.cache(TEMPLATE_VIEWS[reference.kind]).ready() for reference in references]
+        caches = [await self._template_cache(reference.kind) for reference in references]
         templates = tuple(
             cache.look(namespace_of(reference, canary.rollout.namespace), reference.name, key)
             for cache, reference in zip(caches, references, strict=True)
@@ -268,6 +269,20 @@ class Canaries:
             resolved = self._resolve(canary.manifest, known)
             self._resolved[key] = (canary.rollout, templates, resolved)
         return resolved
+
+    async def _template_cache(self, kind: str) -> Cache[Any]:
+        """Return the cache of a kind of templates.
+
+        Without the right to read Argo's kinds their templates count as missing: the query reports the reason. An older
+        role lacks the right, and a role for one namespace cannot have that for templates of the cluster.
+        """
+        cache = self._cluster.cache(TEMPLATE_VIEWS[kind])
+        try:
+            return await cache.ready()
+        except Refused:
+            if not kind:
+                raise
+            return cache
 
     # the projection ---------------------------------------------------------------------------------------------
 

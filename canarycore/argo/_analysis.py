@@ -24,6 +24,8 @@ MOST_TEMPLATES = 100
 ALL_METRICS = ("*", ".*")
 """Patterns for all metrics of a template."""
 
+_PATTERN_CHARACTERS = frozenset("*+?|()[]{}^$\\")
+
 Templates = Mapping[tuple[bool, str], tuple[DocumentPart, Gaps]]
 """The spec and the gaps of each template, by whether it belongs to the cluster, and its name."""
 
@@ -162,10 +164,10 @@ class ChecksOfAnalyses:
 
     def add(self, use: AnalysisUse) -> list[str]:
         """Add the metrics of an analysis; return their names."""
-        given, dry = _arguments(use.node), find_dry_runs(use.node)
+        given, dry = _arguments(use.node), find_dry_runs(use.node, self.gaps)
         names: list[str] = []
         for template, spec, gaps in self._find(use.node.items("templates")):
-            arguments, runs_dry = _arguments(spec) | given, [*dry, *find_dry_runs(spec)]
+            arguments, runs_dry = _arguments(spec) | given, [*dry, *find_dry_runs(spec, gaps)]
             for node in spec.items("metrics"):
                 name = self._add_metric(template, TemplateMetric(node, arguments, gaps), use, runs_dry)
                 names += [name] if name else []
@@ -231,9 +233,13 @@ def _arguments(node: DocumentPart) -> dict[str, str]:
     return {name: str(value) for name, value in found.items() if isinstance(value, str | int | float)}
 
 
-def find_dry_runs(node: DocumentPart) -> list[str]:
-    """Return the names and patterns of the metrics that run dry."""
-    return [item.text("metricName") for item in node.items("dryRun")]
+def find_dry_runs(node: DocumentPart, gaps: Gaps) -> list[str]:
+    """Return the names of the metrics that run dry. Report other patterns than those for all metrics."""
+    items = [(item.at("metricName"), item.text("metricName")) for item in node.items("dryRun")]
+    for item, name in items:
+        if name not in ALL_METRICS and not _PATTERN_CHARACTERS.isdisjoint(name):
+            gaps.report(item, f"the pattern {shorten(name)}", "the name of a metric, or * for all", "Write the names.")
+    return [name for _, name in items]
 
 
 def does_run_dry(metric: str, patterns: Iterable[str]) -> bool:

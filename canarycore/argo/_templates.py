@@ -17,7 +17,6 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from canarycore.argo._analysis import (
-    ALL_METRICS,
     TemplateMetric,
     does_run_dry,
     fill_arguments,
@@ -127,7 +126,7 @@ class AnalysisTemplate:
         source = metric.query()
         conditions = None if source is None else metric.conditions()
         fields = metric.limits(is_background=False)
-        fields |= {"dryRun": True} if _runs_dry(spec, name, gaps) else {}
+        fields |= {"dryRun": True} if does_run_dry(name, find_dry_runs(spec, gaps)) else {}
         node.take("name")
         gaps.report_unread(node)
         _report_unknown_parts(spec, gaps)
@@ -236,19 +235,6 @@ def _read_arguments(spec: DocumentPart, variables: Mapping[str, str], gaps: Gaps
         elif reference.text("name"):
             secrets[name] = SecretArgument(name=name, secret=reference.text("name"), key=reference.text("key"))
     return _Arguments(values, secrets)
-
-
-def _runs_dry(spec: DocumentPart, name: str, gaps: Gaps) -> bool:
-    """Return whether a metric runs dry. Report patterns that may mean it, as only plain names are compared."""
-    patterns = find_dry_runs(spec)
-    for pattern in patterns:
-        if pattern not in ALL_METRICS and not set(pattern).isdisjoint(_PATTERN_CHARACTERS):
-            expected = "the name of a metric, or * for all"
-            gaps.report(spec.at("dryRun"), f"the pattern {shorten(pattern)}", expected, "Write the names.")
-    return does_run_dry(name, patterns)
-
-
-_PATTERN_CHARACTERS = "*+?|()[]{}^$\\"
 
 
 def _report_unknown_parts(spec: DocumentPart, gaps: Gaps) -> None:

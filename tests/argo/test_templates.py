@@ -198,7 +198,7 @@ def test_an_unknown_part_of_the_template_refuses_all_its_checks():
 
 def test_a_pattern_of_a_dry_run_is_refused():
     document = template(metric(provider=prometheus()), dryRun=[{"metricName": "success.+"}])
-    assert refusals(document) == [("spec.dryRun", "the pattern 'success.+'")]
+    assert refusals(document) == [("spec.dryRun[0].metricName", "the pattern 'success.+'")]
 
 
 def test_a_metric_that_is_not_there_is_an_error_with_the_names():
@@ -395,6 +395,12 @@ def test_lint_judges_the_check_that_the_template_defines():
     found = lint([canary()], templates=read_templates([document]))
     assert "condition-overlap" in {problem.rule for problem in found}
     assert "unit" not in {problem.rule for problem in found}
+
+
+def test_lint_takes_no_field_of_the_template_for_one_of_the_manifest():
+    found = lint([canary()], templates=read_templates([with_arguments(metric(count=3))]))
+    pruned = [problem.path for problem in found if problem.rule == "pruned-field"]
+    assert pruned == ["spec.analysis.metrics[0].templateRef.kind"]
 
 
 def test_a_canary_without_such_a_template_stays_the_same_object():

@@ -82,10 +82,11 @@ def _lint(
 def _problems(resource: object, around: LintFiles, provider: str) -> Iterator[Problem]:
     match resource:
         case Canary():
-            canary = define_checks(resource, around.check_templates)
-            context = LintContext(canary=canary, provider=resource.spec.provider or provider, around=around)
+            chosen, complete = resource.spec.provider or provider, define_checks(resource, around.check_templates)
+            written = LintContext(canary=resource, provider=chosen, around=around)
+            context = LintContext(canary=complete, provider=chosen, around=around)
             for rule in CANARY_RULES:
-                yield from rule.problems(context)
+                yield from rule.problems(written if rule in _definition.RULES else context)
         case MetricTemplate():
             for template_rule in TEMPLATE_RULES:
                 yield from template_rule.problems(resource)

@@ -48,8 +48,11 @@ MOST_PROBLEMS = 10
 MOST_CANDIDATES = 100
 """Names among which the nearest one is found."""
 
-MOST_DEFINITIONS = 256
-"""Definitions that a template remembers: thousands of Canaries may share one, and each query needs it."""
+MOST_DEFINITIONS = 64
+"""Definitions that a template remembers, as each query needs one."""
+
+LONGEST_MEMORY = 8_192
+"""Most characters of a definition that a template remembers, with the variables."""
 
 _PARTS = frozenset({"metrics", "args", "dryRun", "measurementRetention", "templates"})
 """The fields of a template that are read, or decide nothing: there are no AnalysisRuns to retain."""
@@ -107,9 +110,10 @@ class AnalysisTemplate:
                 found = self._define(metric, dict(variables))
             except ManifestError as error:
                 found = error
-            if len(self._definitions) >= MOST_DEFINITIONS:
-                self._definitions.clear()
-            self._definitions[key] = found
+            if _count_characters(key, found) <= LONGEST_MEMORY:
+                if len(self._definitions) >= MOST_DEFINITIONS:
+                    self._definitions.clear()
+                self._definitions[key] = found
         if isinstance(found, ManifestError):
             raise ManifestError(found.problems)
         return found
@@ -209,6 +213,17 @@ def _read(text: str) -> Iterator[Mapping[str, Any]]:
         yield from [document.content for document in documents(text)]
     except ManifestError:
         return
+
+
+def _count_characters(key: tuple[str, Variables], found: CheckDefinition | ManifestError) -> int:
+    """Return the length of the texts that a remembered definition keeps in memory."""
+    texts = [key[0], *(text for pair in key[1] for text in pair)]
+    if isinstance(found, ManifestError):
+        texts.append(str(found))
+    else:
+        texts += [found.query, found.provider.address]
+        texts += [text for name, values in found.provider.headers for text in (name, *values)]
+    return sum(map(len, texts))
 
 
 @frozen

@@ -355,6 +355,22 @@ def test_the_cost_of_a_definition_grows_with_the_size_of_its_template(build):
     assert is_linear(lambda size: partial(read, build(size)), 400)
 
 
+def test_a_template_remembers_little():
+    document = template(metric(provider=prometheus(query="{{args.a}}")), args=[{"name": "a"}])
+    (known,) = read_templates([document])
+    for number in range(200):
+        for text in (str(number), f"{number}" + "x" * 10_000):
+            assert known.define("success-rate", (("a", text),)).query == text
+    remembered = [*known._definitions]
+    assert 0 < len(remembered) <= 64
+    assert sum(len(text) for _, ((_, text),) in remembered) < 1_000
+
+
+def test_a_value_may_be_a_variable_of_queries():
+    document = template(metric(), args=[{"name": "series"}])
+    assert define(document, series="requests_{{ target }}").query == "sum(rate(requests_{{ target }}[1m]))"
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(

@@ -160,7 +160,7 @@ class Check:
     window_text: str = field(default="1m", validator=REQUIRED_TEXT)
     """The look-back in the owner's notation, for the query's variables."""
     template: Reference | None = field(default=None, validator=optional(instance(Reference)))
-    """The MetricTemplate with the query (`templateRef`)."""
+    """The template with the query (`templateRef`)."""
     query: str = field(default="", validator=FREE_TEXT)
     """The query in the manifest, or empty."""
     variables: tuple[tuple[str, str], ...] = field(default=(), validator=LABELS)

@@ -5,6 +5,8 @@
     conversion.gaps                          what got lost or changed its meaning, each with its path and remedy
     convert_files([(name, text), ...])       the same for YAML texts, for all functions that read texts
     convert(documents, to="argo")            Rollouts and AnalysisTemplates, of the Canaries that lose nothing
+    read_templates(documents)                AnalysisTemplates as definitions of checks, for `manifest.resolve`
+    read_template_files([(name, text), ...]) the same of YAML texts
 
 The formats are `Rollout`, `AnalysisTemplate` and `ClusterAnalysisTemplate` of `argoproj.io/v1alpha1`. A part counts as
 taken over when the conversion has read it; all other parts are gaps.
@@ -19,14 +21,29 @@ from typing import Any, Literal
 from attrs import evolve, frozen
 
 from canarycore.argo._document import Json
-from canarycore.argo._to_canaries import GROUP, Conversion, is_argos, to_canaries
+from canarycore.argo._templates import AnalysisTemplate, fill_secrets, read_template_files, read_templates
+from canarycore.argo._to_canaries import GROUP, Conversion, is_argos, is_template, to_canaries
 from canarycore.argo._to_rollouts import is_canary, to_rollouts
 from canarycore.errors import ManifestError
 from canarycore.foreign import get_value
 from canarycore.manifest import Document
 from canarycore.manifest import documents as read_documents
 
-__all__ = ["GROUP", "Conversion", "ConvertedFiles", "Dialect", "convert", "convert_files", "is_argos", "is_canary"]
+__all__ = [
+    "GROUP",
+    "AnalysisTemplate",
+    "Conversion",
+    "ConvertedFiles",
+    "Dialect",
+    "convert",
+    "convert_files",
+    "fill_secrets",
+    "is_argos",
+    "is_canary",
+    "is_template",
+    "read_template_files",
+    "read_templates",
+]
 
 Dialect = Literal["canary", "argo"]
 """The format of converted documents: Canaries, or Argo's Rollouts."""
@@ -46,14 +63,20 @@ class ConvertedFiles(Conversion):
 @frozen
 class _Direction:
     each: Callable[[list[Json]], list[Conversion]]
-    is_source: Callable[[Mapping[str, Any]], bool]
+    is_changed: Callable[[Mapping[str, Any], Conversion], bool]
+    """Whether the document of a file, with this conversion, makes the file one that changes."""
     mark: str
     """A text that each file with a source has."""
 
 
+def _is_replaced(document: Mapping[str, Any], piece: Conversion) -> bool:
+    """Return whether a document of Argo becomes another one: a template that a Canary refers to stays."""
+    return is_argos(document) and piece.documents != (document,)
+
+
 _DIRECTIONS: dict[Dialect, _Direction] = {
-    "canary": _Direction(to_canaries, is_argos, f"{GROUP}/"),
-    "argo": _Direction(to_rollouts, is_canary, "flagger.app/"),
+    "canary": _Direction(to_canaries, _is_replaced, f"{GROUP}/"),
+    "argo": _Direction(to_rollouts, lambda document, _: is_canary(document), "flagger.app/"),
 }
 
 
@@ -89,7 +112,8 @@ def convert_files(files: Iterable[tuple[str, str]], *, to: Dialect = "canary") -
     conversions = direction.each([dict(document.content) for _, document in parsed])
     pieces = [(name, document, each) for (name, document), each in zip(parsed, conversions, strict=True)]
     texts, bodies = dict(pairs), []
-    for file in dict.fromkeys(name for name, document in parsed if direction.is_source(document.content)):
+    changed = (name for name, document, piece in pieces if direction.is_changed(document.content, piece))
+    for file in dict.fromkeys(changed):
         own = [body for name, _, piece in pieces if name == file for body in piece.documents]
         texts[file] = "\n---\n".join(map(dumps, own))
         bodies += own

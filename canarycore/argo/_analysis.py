@@ -12,6 +12,7 @@ from canarycore.argo._conditions import read_conditions, translate
 from canarycore.argo._document import DocumentPart, Json, drop_none, make_resource
 from canarycore.argo._gaps import Gaps
 from canarycore.argo._metric_providers import READERS
+from canarycore.bounds import RENDERED_QUERY
 from canarycore.text import shorten
 
 CONSECUTIVE_ERROR_LIMIT = 4
@@ -20,10 +21,15 @@ CONSECUTIVE_ERROR_LIMIT = 4
 MOST_TEMPLATES = 100
 """Most AnalysisTemplates that one analysis refers to, directly or by other templates."""
 
+ALL_METRICS = ("*", ".*")
+"""Patterns for all metrics of a template."""
+
+_PATTERN_CHARACTERS = frozenset("*+?|()[]{}^$\\")
+
 Templates = Mapping[tuple[bool, str], tuple[DocumentPart, Gaps]]
 """The spec and the gaps of each template, by whether it belongs to the cluster, and its name."""
 
-_ARGUMENT = re.compile(r"\{\{\s*args\.([\w.-]+)\s*\}\}")
+_ARGUMENT = re.compile(r"\{\{\s*+args\.([\w.-]++)\s*+\}\}")
 _NO_NAME = re.compile(r"[^a-z0-9]+")
 
 
@@ -37,19 +43,25 @@ class AnalysisUse:
 
 
 @frozen
-class _Metric:
+class TemplateMetric:
     """A metric of a template, the values of its arguments, and the gaps of the template."""
 
     node: DocumentPart
     arguments: Mapping[str, str]
     gaps: Gaps
+    remedy: str = "Write the value into the query, or a variable such as {{ target }} or {{ namespace }}."
+    """The remedy for an argument without a value."""
+    secrets: frozenset[str] = frozenset()
+    """The arguments whose values are in Secrets: only headers may have them."""
+    foreign: frozenset[str] = frozenset()
+    """The arguments whose values are not the template's own."""
 
     def text(self, name: str) -> str:
         """Return a text with its arguments replaced."""
         return self.fill(self.node.text(name))
 
     def fill(self, text: str) -> str:
-        return _ARGUMENT.sub(lambda found: self.arguments.get(found[1], found[0]), text)
+        return fill_arguments(text, self.arguments)
 
     def query(self) -> tuple[Json, str] | None:
         """Return the provider and the query; None if there is no equivalent."""
@@ -61,20 +73,47 @@ class _Metric:
             remedy = "Write a MetricTemplate, or a webhook that calls your own check."
             self._omit(node, found, f"one of {', '.join(READERS)}", remedy)
             return None
-        provider, query = read(node.at(names[0]))
-        provider, query = provider | {"address": self.fill(provider.get("address", ""))}, self.fill(query)
-        missing = _ARGUMENT.findall(provider["address"] + query)
+        written, query = read(node.at(names[0]))
+        headers = {key: list(map(self.fill, values)) for key, values in written.get("headers", {}).items()}
+        provider = written | {"address": self.fill(written.get("address", ""))}
+        provider |= {"headers": headers} if headers else {}
+        query = self.fill(query)
+        values = [value for values in headers.values() for value in values]
+        in_headers = set(find_arguments(*headers, *values))
+        missing = {*find_arguments(provider["address"], query), *(in_headers - self.secrets)}
         if missing:
-            found = f"arguments without a value: {shorten(', '.join(sorted(set(missing))))}"
-            remedy = "Write the value into the query, or a variable such as {{ target }} or {{ namespace }}."
-            self._omit(node, found, "values that the files give", remedy)
+            self._report_missing(node, missing)
+            return None
+        chosen = self.foreign.intersection(find_arguments(written.get("address", "")))
+        if chosen and (headers or "secretRef" in provider):
+            found = f"an address that depends on {shorten(', '.join(sorted(chosen)))}, beside credentials"
+            expected = "an address of the template's own: it sends its credentials to no other server"
+            self._omit(node, found, expected, "Write the address into the template.")
             return None
         return {name: value for name, value in provider.items() if value}, query
+
+    def _report_missing(self, node: DocumentPart, names: Iterable[str]) -> None:
+        """Report arguments that have no value, and those that could not be filled in."""
+        without = sorted(name for name in names if name not in self.arguments)
+        secret = [name for name in without if name in self.secrets]
+        if secret:
+            found = f"the secret {shorten(', '.join(secret))} outside the headers"
+            self._omit(node, found, "secrets in headers only: queries are shown", "Send the secret in a header.")
+        elif without:
+            found = f"arguments without a value: {shorten(', '.join(without))}"
+            self._omit(node, found, "values that the files give", self.remedy)
+        else:
+            found = f"the arguments {shorten(', '.join(sorted(names)))} in a text that becomes too long"
+            self._omit(node, found, f"{RENDERED_QUERY} with all values", "Shorten the values.")
 
     def conditions(self) -> Json | None:
         """Return the fields of the range or of the conditions that pass; None if there is no equivalent."""
         success, failure = self.text("successCondition"), self.text("failureCondition")
         limits = read_conditions(success, failure)
+        if limits is not None and limits.is_empty:
+            found, remedy = f"the condition {shorten(success or failure)}", "Correct its numbers."
+            self._omit(self.node, found, "a condition that a value meets", remedy)
+            return None
         if limits is not None:
             return {"thresholdRange": drop_none({"min": limits.minimum, "max": limits.maximum})}
         fields = {"successCondition": translate(success), "failureCondition": translate(failure)}
@@ -125,12 +164,12 @@ class ChecksOfAnalyses:
 
     def add(self, use: AnalysisUse) -> list[str]:
         """Add the metrics of an analysis; return their names."""
-        given, dry = _arguments(use.node), _dry_runs(use.node)
+        given, dry = _arguments(use.node), find_dry_runs(use.node, self.gaps)
         names: list[str] = []
         for template, spec, gaps in self._find(use.node.items("templates")):
-            arguments, runs_dry = _arguments(spec) | given, [*dry, *_dry_runs(spec)]
+            arguments, runs_dry = _arguments(spec) | given, [*dry, *find_dry_runs(spec, gaps)]
             for node in spec.items("metrics"):
-                name = self._add_metric(template, _Metric(node, arguments, gaps), use, runs_dry)
+                name = self._add_metric(template, TemplateMetric(node, arguments, gaps), use, runs_dry)
                 names += [name] if name else []
         return names
 
@@ -150,7 +189,7 @@ class ChecksOfAnalyses:
                 self.gaps.report(reference, found, "a template of the files", "Add its file, and convert again.")
             seen.add(key)
 
-    def _add_metric(self, template: str, metric: _Metric, use: AnalysisUse, runs_dry: list[str]) -> str:
+    def _add_metric(self, template: str, metric: TemplateMetric, use: AnalysisUse, runs_dry: list[str]) -> str:
         """Add a metric; return its name, which is empty for one without an equivalent."""
         name = metric.node.text("name")
         query = metric.query()
@@ -164,7 +203,7 @@ class ChecksOfAnalyses:
         entry |= conditions
         entry |= {"fromWeight": use.from_weight} if use.from_weight else {}
         entry |= metric.limits(is_background=use.is_background)
-        entry |= {"dryRun": True} if any(pattern in {name, "*", ".*"} for pattern in runs_dry) else {}
+        entry |= {"dryRun": True} if does_run_dry(name, runs_dry) else {}
         self.metrics.append(entry)
         spec = {"provider": query[0], "query": query[1]}
         self.documents.append(make_resource("MetricTemplate", reference, self.namespace, spec))
@@ -194,5 +233,28 @@ def _arguments(node: DocumentPart) -> dict[str, str]:
     return {name: str(value) for name, value in found.items() if isinstance(value, str | int | float)}
 
 
-def _dry_runs(node: DocumentPart) -> list[str]:
-    return [item.text("metricName") for item in node.items("dryRun")]
+def find_dry_runs(node: DocumentPart, gaps: Gaps) -> list[str]:
+    """Return the names of the metrics that run dry. Report other patterns than those for all metrics."""
+    items = [(item.at("metricName"), item.text("metricName")) for item in node.items("dryRun")]
+    for item, name in items:
+        if name not in ALL_METRICS and not _PATTERN_CHARACTERS.isdisjoint(name):
+            gaps.report(item, f"the pattern {shorten(name)}", "the name of a metric, or * for all", "Write the names.")
+    return [name for _, name in items]
+
+
+def does_run_dry(metric: str, patterns: Iterable[str]) -> bool:
+    """Return whether one of the patterns is for a metric: its name, or one for all."""
+    return any(pattern in {metric, *ALL_METRICS} for pattern in patterns)
+
+
+def find_arguments(*texts: str) -> Iterator[str]:
+    """Yield the names of the arguments that texts still have."""
+    return (name for text in texts for name in _ARGUMENT.findall(text))
+
+
+def fill_arguments(text: str, values: Mapping[str, str]) -> str:
+    """Return a text with its arguments replaced by their values; the text itself if it would become too long."""
+    known = (values[name] for name in _ARGUMENT.findall(text) if name in values)
+    if len(text) + sum(map(len, known)) > RENDERED_QUERY.most:
+        return text
+    return _ARGUMENT.sub(lambda found: values.get(found[1], found[0]), text)

@@ -38,6 +38,11 @@ class Range:
     minimum: float | None = None
     maximum: float | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no value passes."""
+        return self.minimum is not None and self.maximum is not None and self.minimum > self.maximum
+
     def narrow(self, operator: str, number: float) -> Range:
         """Return the range of the values that also pass a comparison."""
         least = {">=": number, ">": nextafter(number, inf), "==": number}.get(operator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,11 +29,15 @@ class DocumentPart:
     value: Any
     path: str = ""
     _read: set[str] = field(factory=set, repr=False)
+    _around: set[str] = field(factory=set, repr=False)
+    """The paths around those that were read, so that a large document takes no time per pair."""
 
     def take(self, *names: str) -> Any:
         """Return the value below these fields, or None. It counts as read, with everything in it."""
         node = self.at(*names)
-        node._read.add(node.path)  # noqa: SLF001  the same class
+        if node.path not in node._read:  # noqa: SLF001  the same class
+            node._read.add(node.path)  # noqa: SLF001
+            node._around.update(node.path[: found.start()] for found in _SEPARATOR.finditer(node.path))  # noqa: SLF001
         return node.value
 
     def at(self, *names: str) -> DocumentPart:
@@ -40,7 +45,7 @@ class DocumentPart:
         node = self
         for name in names:
             inner = node.value.get(name) if isinstance(node.value, Mapping) else None
-            node = DocumentPart(inner, f"{node.path}.{name}" if node.path else name, self._read)
+            node = DocumentPart(inner, f"{node.path}.{name}" if node.path else name, self._read, self._around)
         return node
 
     def text(self, *names: str, default: str = "") -> str:
@@ -59,7 +64,9 @@ class DocumentPart:
         """Return the nodes of a list; none where there is no list."""
         node = self.at(*names)
         inner = node.value if isinstance(node.value, list) else []
-        return [DocumentPart(value, f"{node.path}[{index}]", self._read) for index, value in enumerate(inner)]
+        return [
+            DocumentPart(value, f"{node.path}[{index}]", self._read, self._around) for index, value in enumerate(inner)
+        ]
 
     @property
     def is_read(self) -> bool:
@@ -71,8 +78,8 @@ class DocumentPart:
         if self.path in self._read or self.value in _NOTHING:
             return
         inner = self._inner()
-        begins = (f"{self.path}.", f"{self.path}[") if self.path else ("",)
-        if not inner or not any(path.startswith(begins) for path in self._read):
+        has_read_parts = self.path in self._around if self.path else bool(self._read)
+        if not inner or not has_read_parts:
             yield self
             return
         for node in inner:
@@ -87,6 +94,7 @@ class DocumentPart:
         return self.value not in _NOTHING
 
 
+_SEPARATOR = re.compile(r"[.\[]")
 _NOTHING: tuple[Any, ...] = (None, {}, [], "")
 _LONGEST_NUMBER = 12
 """Characters of the longest number."""

@@ -83,14 +83,18 @@ class Gaps:
 
     to: str = "Canary"
     """The kind that the document becomes."""
+    has_secrets: bool = False
+    """Whether the values of the document are not shown: other people read the problems, too."""
     problems: list[Problem] = field(factory=list)
+    _known: set[Problem] = field(factory=set, init=False, repr=False)
 
     def report(self, node: DocumentPart, found: str, expected: str, remedy: str) -> None:
         """Add a part without an equivalent, once: several Rollouts may refer to one template."""
         problem = Problem(
             path=node.path, found=found, expected=expected, remedy=remedy, rule="no-equivalent", severity="warning"
         )
-        if problem not in self.problems:
+        if problem not in self._known:
+            self._known.add(problem)
             self.problems.append(problem)
 
     def report_unread(self, document: DocumentPart) -> None:
@@ -100,7 +104,8 @@ class Gaps:
                 fields = part.path.replace("[", ".[").split(".")
                 known = next((each for each in _TABLES[self.to] if each[0] in fields), None)
                 _, expected, remedy = known or ("", f"nothing: a {self.to} has no such field", "Remove it.")
-                self.report(part, shorten(str(part.value)), expected, remedy)
+                found = "a value that is not shown" if self.has_secrets else shorten(str(part.value))
+                self.report(part, found, expected, remedy)
 
     def _split(self, node: DocumentPart) -> list[DocumentPart]:
         """Return the fields of a part if one of them is known, else the part."""

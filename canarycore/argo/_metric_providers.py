@@ -22,7 +22,9 @@ def _read_prometheus(node: DocumentPart) -> tuple[Json, str]:
 
 
 def _read_datadog(node: DocumentPart) -> tuple[Json, str]:
-    return {"type": "datadog", "secretRef": {"name": "datadog"}}, node.text("query")
+    node.take("secretRef", "namespaced")  # a Secret is in the namespace of its template, always
+    name = node.text("secretRef", "name", default="datadog")
+    return {"type": "datadog", "secretRef": {"name": name}}, node.text("query")
 
 
 def _read_newrelic(node: DocumentPart) -> tuple[Json, str]:

@@ -46,14 +46,26 @@ from canarycore.manifest._definition._dropped import (
     find_omissions,
     suggest_for_dropped,
 )
+from canarycore.manifest._definitions import CheckTemplate, define_checks, require_definitions
 from canarycore.manifest._duration import format_duration, parse_duration
 from canarycore.manifest._files import FilesReport, load
 from canarycore.manifest._lint import check_files, lint
 from canarycore.manifest._lint._checks import PLACEHOLDER
 from canarycore.manifest._lint._rollouts import problems
-from canarycore.manifest._model import OWN_FIELDS, AlertProvider, Canary, MetricTemplate
+from canarycore.manifest._model import (
+    ANALYSIS_TEMPLATE,
+    CLUSTER_ANALYSIS_TEMPLATE,
+    DEFINED_FIELDS,
+    OWN_FIELDS,
+    AlertProvider,
+    Canary,
+    CheckDefinition,
+    MetricProvider,
+    MetricTemplate,
+    SecretArgument,
+)
 from canarycore.manifest._namespaces import check_namespaces
-from canarycore.manifest._parse import dump, parse, schema
+from canarycore.manifest._parse import dump, parse, read_metric, schema
 from canarycore.manifest._reader._size import find_excess
 from canarycore.manifest._reader._yaml import Document, documents
 from canarycore.manifest._resolve import BUILT_IN_METRICS, resolve
@@ -74,8 +86,11 @@ from canarycore.manifest._status_codec import status_from_dict, status_to_dict
 
 __all__ = [
     "ANALYSIS_ANNOTATION",
+    "ANALYSIS_TEMPLATE",
     "BUILT_IN_METRICS",
     "CARRIED_FIELDS",
+    "CLUSTER_ANALYSIS_TEMPLATE",
+    "DEFINED_FIELDS",
     "DEFINITION",
     "FLAGGERS_OMISSIONS",
     "LINKS_ANNOTATION",
@@ -93,6 +108,8 @@ __all__ = [
     "AlertProvider",
     "BackendReference",
     "Canary",
+    "CheckDefinition",
+    "CheckTemplate",
     "CorsPolicy",
     "CustomMetadata",
     "Document",
@@ -103,18 +120,21 @@ __all__ = [
     "InvalidAlertTemplate",
     "LinkTemplate",
     "ManifestError",
+    "MetricProvider",
     "MetricTemplate",
     "MirrorFilter",
     "ParentReference",
     "Problem",
     "Retries",
     "Rewrite",
+    "SecretArgument",
     "Service",
     "UnmanagedMetadata",
     "annotated_fields",
     "check_files",
     "check_links",
     "check_namespaces",
+    "define_checks",
     "documents",
     "dump",
     "find_dropped_fields",
@@ -128,8 +148,10 @@ __all__ = [
     "parse_duration",
     "parse_links",
     "problems",
+    "read_metric",
     "render_link",
     "render_text",
+    "require_definitions",
     "resolve",
     "schema",
     "status_from_dict",

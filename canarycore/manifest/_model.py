@@ -34,6 +34,7 @@ from canarycore.manifest._reader._fields import (
     count,
     defaulted_duration,
     duration,
+    fields_of,
     integer,
     list_of,
     map_of,
@@ -125,6 +126,42 @@ class NamedReference:
     namespace: str = wire(NAME)
 
 
+METRIC_TEMPLATE = "MetricTemplate"
+ANALYSIS_TEMPLATE = "AnalysisTemplate"
+CLUSTER_ANALYSIS_TEMPLATE = "ClusterAnalysisTemplate"
+TEMPLATE_KINDS = (METRIC_TEMPLATE, ANALYSIS_TEMPLATE, CLUSTER_ANALYSIS_TEMPLATE)
+"""The kinds of templates that a metric may refer to; the first one is the default."""
+
+
+@frozen(kw_only=True)
+class TemplateReference(NamedReference):
+    """A reference to the template of a metric. An AnalysisTemplate also has the conditions and limits of the check."""
+
+    kind: str = wire(one_of(*TEMPLATE_KINDS))
+
+    @property
+    def is_analysis(self) -> bool:
+        """Whether the template is one of Argo's, which defines the whole check."""
+        return self.kind not in {"", METRIC_TEMPLATE}
+
+    @property
+    def is_cluster_scoped(self) -> bool:
+        """Whether the template belongs to no namespace."""
+        return self.kind == CLUSTER_ANALYSIS_TEMPLATE
+
+
+_TEMPLATE_REFERENCE = object_of(TemplateReference)
+
+
+def _read_template_reference(value: object, cursor: Cursor) -> TemplateReference | None:
+    """Read a reference to a template; refuse a namespace beside a kind that has none."""
+    reference: TemplateReference | None = _TEMPLATE_REFERENCE.read(value, cursor)
+    if reference is not None and reference.is_cluster_scoped and reference.namespace:
+        expected = f"no namespace: a {reference.kind} belongs to the cluster"
+        cursor.at("namespace").refuse(reference.namespace, expected, "Remove it.", "template-namespace")
+    return reference
+
+
 @frozen(kw_only=True)
 class SecretReference:
     """A reference to a Secret in the same namespace."""
@@ -190,7 +227,7 @@ class Metric:
     threshold: float | None = wire(NUMBER)
     threshold_range: ThresholdRange | None = wire(object_of(ThresholdRange))
     query: str = wire(FREE)
-    template_ref: NamedReference | None = wire(object_of(NamedReference))
+    template_ref: TemplateReference | None = wire(evolve(_TEMPLATE_REFERENCE, read=_read_template_reference))
     template_variables: Pairs = wire(LABELS)
     # our own: OWN_FIELDS_OF_METRICS
     from_weight: int | None = wire(PERCENT)
@@ -204,11 +241,42 @@ class Metric:
     dry_run: bool = wire(BOOLEAN)
     success_condition: str = wire(CONDITION)
     failure_condition: str = wire(CONDITION)
+    definition: CheckDefinition | None = field(default=None, repr=False)
+    """The definition by a template of Argo, whose fields the metric has then; None without one."""
 
     @property
     def has_condition(self) -> bool:
         """Whether a condition takes the place of the range."""
         return bool(self.success_condition or self.failure_condition)
+
+    @property
+    def is_defined_elsewhere(self) -> bool:
+        """Whether a template of Argo has the conditions and limits."""
+        return self.template_ref is not None and self.template_ref.is_analysis
+
+
+DEFINED_FIELDS = (
+    *("thresholdRange", "successCondition", "failureCondition", "initialDelay", "every", "count", "failureLimit"),
+    *("inconclusiveLimit", "consecutiveErrorLimit", "consecutiveSuccessLimit"),
+)
+"""The fields of a metric that an AnalysisTemplate defines."""
+
+_METRIC = object_of(Metric)
+
+
+def _read_metric(value: object, cursor: Cursor) -> Metric | None:
+    """Read a metric; refuse a field that its AnalysisTemplate has, as one of the two would not count."""
+    metric: Metric | None = _METRIC.read(value, cursor)
+    if metric is None or metric.template_ref is None or not metric.is_defined_elsewhere:
+        return metric
+    for name, known in fields_of(Metric).items():
+        if name in {"threshold", "query", *DEFINED_FIELDS} and getattr(metric, known.name) != known.default:
+            expected = f"nothing: the {metric.template_ref.kind} {metric.template_ref.name} has it"
+            remedy = "Remove the field, or write a MetricTemplate."
+            cursor.at(name).refuse(
+                value.get(name) if isinstance(value, Mapping) else None, expected, remedy, "template-field"
+            )
+    return metric
 
 
 @frozen(kw_only=True)
@@ -329,7 +397,7 @@ class Analysis:
     primary_ready_threshold: int | None = wire(PERCENT)
     canary_ready_threshold: int | None = wire(PERCENT)
     match: tuple[Match, ...] = wire(ANALYSIS_MATCH)
-    metrics: tuple[Metric, ...] = wire(list_of(object_of(Metric), bounds.CHECKS))
+    metrics: tuple[Metric, ...] = wire(list_of(evolve(_METRIC, read=_read_metric), bounds.CHECKS))
     alerts: tuple[CanaryAlert, ...] = wire(list_of(object_of(CanaryAlert), bounds.CHECKS))
     webhooks: tuple[Webhook, ...] = wire(list_of(object_of(Webhook), bounds.CHECKS))
     session_affinity: SessionAffinity | None = wire(object_of(SessionAffinity))
@@ -465,6 +533,32 @@ class MetricTemplate(Resource):
 
     spec: MetricTemplateSpec = wire(object_of(MetricTemplateSpec), required=True)
     status: Json | None = wire(section("status"))
+
+
+@frozen(kw_only=True)
+class SecretArgument:
+    """An argument of a template whose value is in a Secret of the template's namespace."""
+
+    name: str
+    """The name of the argument."""
+    secret: str
+    """The name of the Secret."""
+    key: str
+    """The key in the Secret."""
+
+
+@frozen(kw_only=True)
+class CheckDefinition:
+    """The definition of one check by an AnalysisTemplate: the provider, the query, the conditions and the limits."""
+
+    provider: MetricProvider
+    """The provider. Its headers may name the arguments of `secrets`."""
+    query: str
+    """The query, in the language of MetricTemplates."""
+    metric: Metric
+    """A metric with the fields of DEFINED_FIELDS and `dry_run`."""
+    secrets: tuple[SecretArgument, ...] = ()
+    """The arguments that the headers need."""
 
 
 @frozen(kw_only=True)

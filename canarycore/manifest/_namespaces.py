@@ -91,7 +91,8 @@ def _templates(canary: Canary) -> Iterator[NamespacedReference]:
     for index, metric in enumerate(canary.analysis.metrics if canary.analysis else ()):
         if metric.template_ref is not None:
             path = f"{canary.analysis_path}.metrics[{index}].templateRef"
-            yield _object(path, "metric template", metric.template_ref.name, metric.template_ref.namespace)
+            kind = "analysis template" if metric.template_ref.is_analysis else "metric template"
+            yield _object(path, kind, metric.template_ref.name, metric.template_ref.namespace)
 
 
 def _alert_providers(canary: Canary) -> Iterator[NamespacedReference]:

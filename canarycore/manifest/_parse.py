@@ -10,7 +10,7 @@ import attrs
 from canarycore.errors import ManifestError
 from canarycore.manifest._alerts._subscriptions import read_subscriptions
 from canarycore.manifest._definition._annotations import read_annotations, with_annotations
-from canarycore.manifest._model import API_VERSION, GROUP, KINDS, AlertProvider, Canary, MetricTemplate
+from canarycore.manifest._model import API_VERSION, GROUP, KINDS, AlertProvider, Canary, Metric, MetricTemplate
 from canarycore.manifest._reader._fields import (
     Codec,
     Cursor,
@@ -46,6 +46,15 @@ def parse(document: Mapping[str, Any], *, at: str = "") -> Parsed:
     if isinstance(resource, Canary):
         resource = attrs.evolve(with_annotations(resource, values), subscriptions=subscriptions)
     return attrs.evolve(resource, warnings=problems.listed())
+
+
+def read_metric(value: Mapping[str, Any], at: str) -> Metric:
+    """Return the metric of an analysis at a path. Raise ManifestError with all problems where it has an error."""
+    problems = Problems()
+    metric = read_object(Metric, value, Cursor(at, problems))
+    if metric is None:
+        raise ManifestError(problems.listed())
+    return metric
 
 
 def concerns_us(document: Mapping[str, Any]) -> bool:

@@ -35,6 +35,7 @@ from canarycore.manifest._checks._names import check_names
 from canarycore.manifest._checks._pods import check_pods
 from canarycore.manifest._checks._routes import check_route_kind, check_route_refs
 from canarycore.manifest._checks._step_requests import check_step_requests
+from canarycore.manifest._definitions import AnyTemplate, define_checks
 from canarycore.manifest._duration import parse_duration
 from canarycore.manifest._model import (
     FOLLOW_CAPACITY,
@@ -48,6 +49,7 @@ from canarycore.manifest._model import (
     MetricTemplate,
     NamedReference,
     SessionAffinity,
+    TemplateReference,
     Webhook,
 )
 from canarycore.manifest._reader._fields import is_duration
@@ -74,19 +76,22 @@ BUILT_IN_METRICS = {kind.value: kind for kind in (CheckKind.SUCCESS_RATE, CheckK
 def resolve(
     canary: Canary,
     *,
-    templates: Iterable[MetricTemplate] = (),
+    templates: Iterable[AnyTemplate] = (),
     provider: str = "istio",
     proxy_delay: Callable[[str], float] = lambda _: DRAIN,
     installed: InstalledProviders = NO_PLUGINS,
 ) -> Rollout:
     """Return the rollout of a Canary.
 
-    templates: MetricTemplates with the queries of metrics; a metric whose template is missing has an empty query and
-    keeps its reference. provider: the controller's default, for a Canary without a provider. proxy_delay: the seconds
-    until a provider's proxies follow new routes, at the latest: the drain of a Canary that gives none. installed: the
-    providers of plug-ins. Raise ManifestError where the analysis could never advance, or where a composed name would be
-    too long.
+    templates: templates with the queries of metrics, and AnalysisTemplates (`canarycore.argo`), which have conditions
+    and limits too; a metric whose template is missing has an empty query and keeps its reference. provider: the
+    controller's default, for a Canary without a provider. proxy_delay: the seconds until a provider's proxies follow
+    new routes, at the latest: the drain of a Canary that gives none. installed: the providers of plug-ins. Raise
+    ManifestError where the analysis could never advance, or where a composed name would be too long.
     """
+    templates = tuple(templates)
+    metric_templates = [template for template in templates if isinstance(template, MetricTemplate)]
+    canary = define_checks(canary, [template for template in templates if not isinstance(template, MetricTemplate)])
     problems = (
         *check_steps(canary, provider),
         *check_own_steps(canary),
@@ -113,7 +118,7 @@ def resolve(
         ladder=ladder(analysis if can.mirror else evolve(analysis, mirror=False), chosen),
         interval=interval_seconds(analysis),
         threshold=max(analysis.threshold or 0, 1),
-        checks=_checks(canary, templates),
+        checks=_checks(canary, metric_templates),
         hooks=tuple(_hook(webhook) for webhook in analysis.webhooks),
         alerts=(*map(_alert, analysis.alerts), *canary.subscriptions),
         match=() if chosen == UNROUTED else analysis.match,
@@ -362,6 +367,10 @@ def _checks(canary: Canary, templates: Iterable[MetricTemplate]) -> tuple[Check,
 
 def _checks_of(metric: Metric, namespace: str, queries: dict[tuple[str, str], str]) -> Iterator[Check]:
     """Return the checks of a metric. As in Flagger, a metric with a built-in name may have a query or template too."""
+    if metric.template_ref is not None and metric.is_defined_elsewhere:
+        query = metric.definition.query if metric.definition else ""
+        yield _check(metric, CheckKind.TEMPLATE, query=query, template=_reference(metric.template_ref))
+        return
     if metric.name in BUILT_IN_METRICS:
         yield _check(metric, BUILT_IN_METRICS[metric.name])
     if metric.query:
@@ -445,7 +454,8 @@ def _alert(alert: CanaryAlert) -> Alert:
 
 
 def _reference(reference: NamedReference) -> Reference:
-    return Reference(name=reference.name, namespace=reference.namespace)
+    kind = reference.kind if isinstance(reference, TemplateReference) and reference.is_analysis else ""
+    return Reference(name=reference.name, namespace=reference.namespace, kind=kind)
 
 
 def _affinity(affinity: SessionAffinity) -> Affinity:

@@ -48,6 +48,26 @@ def test_an_example_becomes_a_canary_without_an_error(name):
     assert conversion.gaps == ()
 
 
+WRONG_TEMPLATES = {
+    "a pattern of a dry run": (template(metric(), dryRun=[{"metricName": "success.+"}]), "the pattern 'success.+'"),
+    "a header with an argument without a value": (
+        template(metric(provider={"prometheus": {"query": "up", "headers": [{"key": "a", "value": "{{args.b}}"}]}})),
+        "arguments without a value: 'b'",
+    ),
+    "a condition that no value meets": (
+        template(metric(successCondition="result > 2 && result < 1")),
+        "the condition 'result > 2 && result < 1'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_TEMPLATES)
+def test_a_part_of_a_template_that_would_change_its_meaning_is_a_gap(name):
+    document, found = WRONG_TEMPLATES[name]
+    gaps = convert([canary({"setWeight": 5}, {"analysis": use()}), document, SERVICE]).gaps
+    assert found in [gap.found for gap in gaps]
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_no_single_fault_breaks_the_rollout_of_an_example(name):
     _, policy, _ = converted(*EXAMPLES[name])

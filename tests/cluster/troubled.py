@@ -27,6 +27,8 @@ INGRESS_REFERENCE = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "n
 HPA_REFERENCE = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "absent"}
 TEMPLATE_CHECK = {"name": "rate", "interval": "1m", "templateRef": {"name": "absent"}, "thresholdRange": {"max": 1}}
 
+ANALYSIS_CHECK = {"name": "rate", "templateRef": {"kind": "AnalysisTemplate", "name": "absent"}}
+
 
 class TroubledCanary:
     """One Canary `podinfo`, with its target and its controller."""

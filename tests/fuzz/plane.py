@@ -66,6 +66,7 @@ def running(seed: int, objects: Sequence[Json] | None = None) -> Iterator[Plane]
         metrics = stack.enter_context(prometheus())
         server = stack.enter_context(api_server())
         crds.install(server.api, *_KINDS)
+        crds.define(server.api, *crds.argos())
         port = _free_port()
         run = stack.enter_context(controller(server.kubeconfig, metrics, folder, f"-port={port}"))
         plane = Plane(api=server.api, run=run, port=port, random=Random(f"{seed}/controller"), objects=objects)

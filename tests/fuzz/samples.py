@@ -87,6 +87,12 @@ POLICY: Json = {
                 },
                 {"name": "own", "interval": "1m", "thresholdRange": {"max": 1}, "query": 'up{ns="{{ namespace }}"}'},
                 {"name": "other", "templateRef": {"name": "errors", "namespace": "x"}, "templateVariables": {"a": "b"}},
+                {
+                    "name": "quality",
+                    "templateRef": {"kind": "AnalysisTemplate", "name": "quality"},
+                    "templateVariables": {"series": "errors"},
+                    "dryRun": True,
+                },
             ],
             "webhooks": [
                 {"name": "load", "type": "rollout", "url": "http://x/", "timeout": "5s", "metadata": {"a": "b"}}
@@ -114,6 +120,42 @@ TEMPLATE: Json = {
         "query": 'sum(rate(x{ns="{{ namespace }}"}[{{ interval }}]))',
     },
 }
+ANALYSIS_TEMPLATE: Json = {
+    "apiVersion": "argoproj.io/v1alpha1",
+    "kind": "AnalysisTemplate",
+    "metadata": {"name": "quality", "namespace": "test"},
+    "spec": {
+        "args": [
+            {"name": "series", "value": "requests"},
+            {"name": "token", "valueFrom": {"secretKeyRef": {"name": "token", "key": "token"}}},
+        ],
+        "dryRun": [{"metricName": "other"}],
+        "measurementRetention": [{"metricName": "*", "limit": 5}],
+        "metrics": [
+            {
+                "name": "quality",
+                "interval": "1m",
+                "initialDelay": "30s",
+                "count": "3",
+                "failureLimit": 1,
+                "inconclusiveLimit": 2,
+                "consecutiveErrorLimit": 3,
+                "successCondition": "result[0] >= 0.95",
+                "failureCondition": "isNaN(result[0]) || result[0] < 0.9",
+                "provider": {
+                    "prometheus": {
+                        "address": "http://prometheus:9090",
+                        "query": "sum(rate({{args.series}}[1m]))",
+                        "headers": [{"key": "Authorization", "value": "Bearer {{ args.token }}"}],
+                        "insecure": True,
+                    }
+                },
+            },
+            {"name": "other", "provider": {"cloudWatch": {"metricDataQueries": [{"id": "rate", "expression": "a"}]}}},
+        ],
+    },
+}
+"""A template with nearly every field that has an equivalent."""
 ALERT_PROVIDER: Json = {
     "apiVersion": "flagger.app/v1beta1",
     "kind": "AlertProvider",
@@ -272,6 +314,7 @@ OBJECTS: dict[str, Json] = {
         status={"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": "2024-01-01T00:00:00Z"}]},
     ),
     "MetricTemplate": {**TEMPLATE, "metadata": {**TEMPLATE["metadata"], **_FROM_SERVER}},
+    "AnalysisTemplate": {**ANALYSIS_TEMPLATE, "metadata": {**ANALYSIS_TEMPLATE["metadata"], **_FROM_SERVER}},
     "AlertProvider": {**ALERT_PROVIDER, "metadata": {**ALERT_PROVIDER["metadata"], **_FROM_SERVER}},
     "Canary": {
         **POLICY,

@@ -20,6 +20,7 @@ from attrs import field, frozen
 
 import canarycore
 from canarycore import Routes
+from canarycore.argo import is_template, read_templates
 from canarycore.codec import from_data, from_json, to_data
 from canarycore.errors import ManifestError, Refused
 from canarycore.manifest import Canary, MetricTemplate, check_files, dump, parse, resolve
@@ -27,7 +28,7 @@ from canarycore_kubernetes.api.budget import BoundExceeded, demand_small
 from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT
 from canarycore_kubernetes.api.snapshots import make_snapshot
 from canarycore_kubernetes.resources.canaries import Canaries
-from canarycore_kubernetes.resources.references import ALERT_PROVIDER_VIEW, TEMPLATE_VIEW
+from canarycore_kubernetes.resources.references import ALERT_PROVIDER_VIEW, ANALYSIS_TEMPLATE_VIEW, TEMPLATE_VIEW
 from canarycore_kubernetes.routing.services import fit_to_service, services
 from canarycore_kubernetes.workloads.autoscalers import SCALERS, primary_scaler
 from canarycore_kubernetes.workloads.configs import CONFIGS, config_facts
@@ -166,6 +167,14 @@ def _filled(kind: Any) -> Any:
 def _manifests() -> Iterator[Target]:
     given, errors = samples.manifests, (ManifestError,)
     yield Target(name="manifest parse", samples=given, call=_resolve, allowed=errors, weight=6, within="spec")
+    yield Target(
+        name="manifest definitions",
+        samples=lambda: (samples.ANALYSIS_TEMPLATE,),
+        call=_define_if_template,
+        allowed=errors,
+        weight=4,
+        within="spec",
+    )
     yield Target(name="manifest yaml", samples=given, prepare=to_text, call=_lint, weight=3, within="spec", pace=_PACE)
     yield Target(name="manifest lines", samples=_lines, prepare=_joined, call=_lint, weight=3, pace=_PACE)
 
@@ -180,7 +189,18 @@ def _resolve(document: Any) -> object:
     if not isinstance(resource, Canary):
         return resource
     templates = [found for found in map(parse, (samples.TEMPLATE,)) if isinstance(found, MetricTemplate)]
-    return resolve(resource, templates=templates)
+    return resolve(resource, templates=(*templates, *read_templates([samples.ANALYSIS_TEMPLATE])))
+
+
+def _define(document: Any) -> object:
+    """Return the checks of a template: they are those of a Canary that resolves with it."""
+    resolve(samples.canary_of(samples.POLICY), templates=read_templates([document]))
+    (template,) = read_templates([document])
+    return [template.define(name, (("series", "a"),)) for name in template.metrics]
+
+
+def _define_if_template(document: Any) -> object:
+    return _define(document) if isinstance(document, dict) and is_template(document) else None
 
 
 def _lint(text: str) -> object:
@@ -216,6 +236,7 @@ def _projections() -> Iterator[Target]:
         **{kind: view.project for kind, view in SCALERS.items()},
         "KnativeRevision": REVISIONS.project,
         "MetricTemplate": TEMPLATE_VIEW.project,
+        "AnalysisTemplate": ANALYSIS_TEMPLATE_VIEW.project,
         "AlertProvider": ALERT_PROVIDER_VIEW.project,
         "Service": partial(make_snapshot, ("canarycore",), False),
         "KnativeService": partial(make_snapshot, ("canarycore",), True),

@@ -8,6 +8,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from canarycore.argo import read_templates
 from canarycore.manifest import check_files, documents, lint, parse, resolve
 from canarycore.manifest._lint import ALERT_RULES, CANARY_RULES, TEMPLATE_RULES, TYPE_RULES
 from canarycore.manifest.routing import OWN_PROVIDERS, PROVIDER_CAPABILITIES, SPLIT_ONLY, InstalledProviders
@@ -61,6 +62,20 @@ def deployment(labels: dict, *ports: dict) -> dict:
 
 def named(name: str, document: dict) -> dict:
     return document | {"metadata": document["metadata"] | {"name": name}}
+
+
+def by_argo(*names: str) -> dict:
+    """Return a Canary whose checks an AnalysisTemplate of Argo defines."""
+    reference = {"kind": "AnalysisTemplate", "name": "quality"}
+    return canary(analysis={"metrics": [{"name": name, "templateRef": reference} for name in names]})
+
+
+def argos(*names: str, provider: str = "prometheus") -> dict:
+    """Return an AnalysisTemplate with these metrics."""
+    source = {provider: {"address": "http://prometheus:9090", "query": "up"}}
+    metrics = [{"name": name, "successCondition": "result[0] > 0", "provider": source} for name in names]
+    metadata = {"name": "quality", "namespace": "test"}
+    return other("AnalysisTemplate", metrics=metrics) | {"apiVersion": "argoproj.io/v1alpha1", "metadata": metadata}
 
 
 def without_analysis(**spec) -> dict:
@@ -564,6 +579,10 @@ CASES = [
         [canary(autoscalerRef=KEDA | {"name": "a" * 55})],
     ),
     ("long-name", [behind("nginx", ingress="a" * 247)], [behind("nginx", ingress="a" * 246)]),
+    ("unseen-template", [by_argo("errors")], [by_argo("errors"), argos("errors")]),
+    ("template-check", [by_argo("errors"), argos("latency")], [by_argo("errors"), argos("errors", "latency")]),
+    ("template-check", [by_argo("errors"), argos("errors", provider="web")], [by_argo("errors")]),
+    ("unnamed-metric", [by_argo("a"), argos("a", "b")], [by_argo("b", "a"), argos("a", "b")]),
 ]
 IDS = [f"{rule}-{index}" for index, (rule, _, _) in enumerate(CASES)]
 RULES = {rule.name: rule for rule in (*CANARY_RULES, *TEMPLATE_RULES, *ALERT_RULES, *TYPE_RULES)}
@@ -571,12 +590,12 @@ RULES = {rule.name: rule for rule in (*CANARY_RULES, *TEMPLATE_RULES, *ALERT_RUL
 
 @pytest.mark.parametrize(("rule", "caught", "spared"), CASES, ids=IDS)
 def test_a_rule_reports_its_case_and_accepts_a_similar_one(rule, caught, spared):
-    found = [problem for problem in lint(caught) if problem.rule == rule]
+    found = [problem for problem in lint(caught, templates=read_templates(caught)) if problem.rule == rule]
     assert found
     assert {problem.severity for problem in found} == {RULES[rule].severity}
     assert all(problem.path and problem.found and problem.expected and problem.remedy for problem in found)
     assert not any(re.search(r"\{\w+\}", problem.expected + problem.remedy) for problem in found)
-    assert rule not in {problem.rule for problem in lint(spared)}
+    assert rule not in {problem.rule for problem in lint(spared, templates=read_templates(spared))}
 
 
 @pytest.mark.parametrize(("rule", "caught", "spared"), CASES, ids=IDS)

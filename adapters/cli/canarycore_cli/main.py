@@ -36,7 +36,7 @@ app = typer.Typer(
 )
 
 Manifest = Annotated[
-    str, typer.Argument(metavar="MANIFEST", help="File with the Canary and its MetricTemplates; - is stdin.")
+    str, typer.Argument(metavar="MANIFEST", help="File with the Canary and its templates; - is stdin.")
 ]
 CanaryName = Annotated[
     str, typer.Option("--canary", metavar="NAME", help="Name of the Canary, if the file has several.")

@@ -37,7 +37,9 @@ from canarycore.text import enumerate_some
 from canarycore_kubernetes.api.client import NotFound, Rejected
 from canarycore_kubernetes.api.kinds import (
     ALERT_PROVIDER,
+    ANALYSIS_TEMPLATE,
     CANARY,
+    CLUSTER_ANALYSIS_TEMPLATE,
     CUSTOM_RESOURCE_DEFINITION,
     METRIC_TEMPLATE,
     by_object,
@@ -61,6 +63,7 @@ from canarycore_runtime.registry import BrokenAdapter, load_mesh
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from canarycore.argo import AnalysisTemplate
     from canarycore_kubernetes.api.client import Client
     from canarycore_runtime.mesh import Json, Mesh
 
@@ -75,8 +78,11 @@ SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts")
 BUILT_IN_GROUPS = frozenset({"", "apps", "autoscaling", "networking.k8s.io"})
 """The API groups that every cluster has."""
 
-OPTIONAL_GROUPS = frozenset({"keda.sh"})
+OPTIONAL_GROUPS = frozenset({"keda.sh", "argoproj.io"})
 """The API groups that the controller needs only where a Canary uses them."""
+
+_TEMPLATE_KINDS = {kind.kind: kind for kind in (METRIC_TEMPLATE, ANALYSIS_TEMPLATE, CLUSTER_ANALYSIS_TEMPLATE)}
+"""The kinds of templates that a metric may refer to."""
 
 CONCURRENT_REQUESTS = 16
 """The number of concurrent requests to the API server."""
@@ -124,9 +130,11 @@ async def check_cluster(
     files = [
         (f"{body['kind']} {_full_name(body)}", _manifest(body)) for body in (*bodies, *filter(None, objects.values()))
     ]
+    templates = _read_templates(objects.values())
+    installed = find_installed_providers()
     problems = [
         evolve(problem, line=None)
-        for problem in check_files(files, provider=provider, installed=find_installed_providers()).problems
+        for problem in check_files(files, provider=provider, installed=installed, templates=templates).problems
         if problem.rule not in FILE_RULES
     ]
     problems += (
@@ -145,7 +153,8 @@ async def check_cluster(
     providers = {canary.spec.provider or provider for canary in valid.values()}
     kinds = frozenset(_further_kinds(routed.values()))
     problems += await _missing_kinds(client, providers, kinds)
-    problems += await _missing_rights(client, account, providers, namespace, kinds)
+    groups = {reference.kind.group for references in needed.values() for reference in references}
+    problems += await _missing_rights(client, account, providers, namespace, kinds, OPTIONAL_GROUPS - groups)
     return PreflightReport(canaries=tuple(sorted(canaries)), problems=tuple(problems))
 
 
@@ -173,7 +182,7 @@ class NeededObject:
         return f"missing-{_RULES.get(self.kind.kind, 'object')}"
 
 
-_RULES = {"MetricTemplate": "template", "AlertProvider": "alert-provider"}
+_RULES = {**dict.fromkeys(_TEMPLATE_KINDS, "template"), "AlertProvider": "alert-provider"}
 
 
 def _references(canary: Canary) -> Iterator[NeededObject]:
@@ -195,8 +204,9 @@ def _references(canary: Canary) -> Iterator[NeededObject]:
         return
     analysis, at = canary.analysis, canary.analysis_path
     templates = (
-        (f"{at}.metrics[{index}].templateRef", METRIC_TEMPLATE, metric.template_ref)
+        (f"{at}.metrics[{index}].templateRef", _TEMPLATE_KINDS[template.kind or METRIC_TEMPLATE.kind], template)
         for index, metric in enumerate(analysis.metrics)
+        if (template := metric.template_ref) is not None
     )
     providers = (
         (f"{at}.alerts[{index}].providerRef", ALERT_PROVIDER, alert.provider_ref)
@@ -204,7 +214,8 @@ def _references(canary: Canary) -> Iterator[NeededObject]:
     )
     for path, kind, named in (*templates, *providers):
         if named is not None:
-            yield NeededObject(path=path, kind=kind, namespace=named.namespace or home, name=named.name)
+            namespace = (named.namespace or home) if kind.namespaced else ""
+            yield NeededObject(path=path, kind=kind, namespace=namespace, name=named.name)
 
 
 def _without_path(reference: NeededObject) -> NeededObject:
@@ -224,10 +235,11 @@ async def _get_objects(client: Client, references: set[NeededObject]) -> dict[Ne
 
 
 def _missing_object(canary: str, reference: NeededObject) -> Problem:
+    place = f" in the namespace {reference.namespace}" if reference.namespace else ""
     return Problem(
         file=f"Canary {canary}",
         path=reference.path,
-        found=f"no {reference.kind.kind} {reference.name} in the namespace {reference.namespace}",
+        found=f"no {reference.kind.kind} {reference.name}{place}",
         expected="an object that exists",
         remedy="Correct the reference, or create the object.",
         rule=reference.rule,
@@ -389,9 +401,14 @@ def _known(providers: Iterable[str]) -> list[str]:
 
 
 async def _missing_rights(
-    client: Client, account: str, providers: set[str], namespace: str, kinds: Iterable[Kind]
+    client: Client,
+    account: str,
+    providers: set[str],
+    namespace: str,
+    kinds: Iterable[Kind],
+    unused_groups: frozenset[str],
 ) -> list[Problem]:
-    """Report the rights that the controller needs and its account lacks."""
+    """Report the rights that the controller needs and its account lacks. unused_groups: API groups of no Canary."""
     home, _, name = account.partition("/")
     unused = _FURTHER - {(kind.group, kind.plural) for kind in kinds}
     try:
@@ -410,8 +427,7 @@ async def _missing_rights(
             (rule["apiGroups"][0], rule["resources"][0], verb)
             for rule in rules(_known(providers))
             for verb in rule["verbs"]
-            if rule["apiGroups"][0] not in OPTIONAL_GROUPS
-            and (rule["apiGroups"][0], rule["resources"][0]) not in unused
+            if rule["apiGroups"][0] not in unused_groups and (rule["apiGroups"][0], rule["resources"][0]) not in unused
         ]
         slots = asyncio.Semaphore(CONCURRENT_REQUESTS)
 
@@ -470,6 +486,19 @@ def _unchecked(subject: str, right: str) -> Problem:
         rule="not-checked",
         severity="warning",
     )
+
+
+def _read_templates(bodies: Iterable[Json | None]) -> tuple[AnalysisTemplate, ...]:
+    """Return Argo's templates among some objects."""
+    templates = [body for body in bodies if body is not None and body.get("kind") in _ARGOS]
+    if not templates:
+        return ()
+    from canarycore.argo import read_templates  # only here: few Canaries refer to one
+
+    return read_templates(templates)
+
+
+_ARGOS = {ANALYSIS_TEMPLATE.kind, CLUSTER_ANALYSIS_TEMPLATE.kind}
 
 
 # bodies --------------------------------------------------------------------------------------------------------------

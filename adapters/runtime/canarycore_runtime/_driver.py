@@ -462,7 +462,9 @@ async def _metric_server(driver: Driver, rollout: Rollout, question: MetricQuest
     if isinstance(source, Addressed):
         return f"metrics of {await call_port_detached(driver.limits.call, source.server, rollout, check)}"
     if check.template is not None:
-        return f"metrics of {check.template.namespace or rollout.namespace}/{check.template.name}"
+        reference = check.template
+        kind = f"{reference.kind} " if reference.kind else ""
+        return f"metrics of {kind}{reference.namespace or rollout.namespace}/{reference.name}"
     return f"metrics of {rollout.provider}"
 
 

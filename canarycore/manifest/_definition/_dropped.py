@@ -39,6 +39,7 @@ FLAGGERS_OMISSIONS = frozenset(
         *(f"analysis.match[].{name}" for name in _CONDITIONS),
         *CARRIED_FIELDS,
         *(f"analysis.metrics[].{name}" for name in OWN_FIELDS_OF_METRICS),
+        "analysis.metrics[].templateRef.kind",
     }
 )
 """The fields that canarycore reads and Flagger's definition lacks."""

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from canarycore.errors import Problem
+from canarycore.manifest._definitions import CheckTemplate, define_checks
 from canarycore.manifest._files import FilesReport, ParsedDocument, examine, read
 from canarycore.manifest._lint import _checks, _definition, _objects, _routing, _steps
 from canarycore.manifest._lint._rule import LintContext, LintFiles, LintRule
@@ -32,14 +33,19 @@ TYPE_RULES: tuple[LintRule[_checks.ProviderType], ...] = (_checks.METRIC_TYPE_RU
 
 
 def check_files(
-    files: Iterable[tuple[str, str]], *, provider: str = "istio", installed: InstalledProviders = NO_PLUGINS
+    files: Iterable[tuple[str, str]],
+    *,
+    provider: str = "istio",
+    installed: InstalledProviders = NO_PLUGINS,
+    templates: Iterable[CheckTemplate] = (),
 ) -> FilesReport:
     """Return all problems of some (name, text) pairs, without an exception.
 
     provider: the controller's default, for Canaries without a provider.
     installed: the providers of plug-ins.
+    templates: the templates of other dialects among the files (`canarycore.argo.read_template_files`).
     """
-    return _lint(read(files), provider, installed)
+    return _lint(read(files), provider, installed, templates)
 
 
 def lint(
@@ -47,16 +53,21 @@ def lint(
     *,
     provider: str = "istio",
     installed: InstalledProviders = NO_PLUGINS,
+    templates: Iterable[CheckTemplate] = (),
 ) -> tuple[Problem, ...]:
-    """Return all problems of some documents. `provider` and `installed`: as in `check_files`."""
+    """Return all problems of some documents. The other arguments: as in `check_files`."""
     pieces = (piece if isinstance(piece, Document) else Document(piece, {}) for piece in documents)
-    return _lint(examine(ParsedDocument(file="", document=piece) for piece in pieces), provider, installed).problems
+    report = examine(ParsedDocument(file="", document=piece) for piece in pieces)
+    return _lint(report, provider, installed, templates).problems
 
 
-def _lint(report: FilesReport, provider: str, installed: InstalledProviders) -> FilesReport:
+def _lint(
+    report: FilesReport, provider: str, installed: InstalledProviders, templates: Iterable[CheckTemplate]
+) -> FilesReport:
     around = LintFiles(
         canaries=report.canaries,
         templates={(template.namespace, template.name): template for template in report.templates},
+        check_templates=tuple(templates),
         providers={(provider.namespace, provider.name): provider for provider in report.providers},
         others=report.others,
         provider=provider,
@@ -71,9 +82,11 @@ def _lint(report: FilesReport, provider: str, installed: InstalledProviders) -> 
 def _problems(resource: object, around: LintFiles, provider: str) -> Iterator[Problem]:
     match resource:
         case Canary():
-            context = LintContext(canary=resource, provider=resource.spec.provider or provider, around=around)
+            chosen, complete = resource.spec.provider or provider, define_checks(resource, around.check_templates)
+            written = LintContext(canary=resource, provider=chosen, around=around)
+            context = LintContext(canary=complete, provider=chosen, around=around)
             for rule in CANARY_RULES:
-                yield from rule.problems(context)
+                yield from rule.problems(written if rule in _definition.RULES else context)
         case MetricTemplate():
             for template_rule in TEMPLATE_RULES:
                 yield from template_rule.problems(resource)

@@ -32,6 +32,13 @@ from canarycore.manifest._alerts._templates import (
     check_links,
     check_text,
 )
+from canarycore.manifest._definitions import (
+    TemplatePlace,
+    describe_template,
+    find_undefined,
+    index_templates,
+    place_of_template,
+)
 from canarycore.manifest._duration import format_duration, parse_duration
 from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
 from canarycore.manifest._model import SHORTEST_TIMEOUT, AlertProvider, Metric, MetricTemplate, NamedReference
@@ -97,7 +104,7 @@ def _late_check(context: LintContext) -> Iterator[Finding]:
 def _no_range(context: LintContext) -> Iterator[Finding]:
     for path, metric in _metrics(context):
         limits = metric.threshold_range
-        if limits is None and metric.threshold is None and not metric.has_condition:
+        if limits is None and metric.threshold is None and not (metric.has_condition or metric.is_defined_elsewhere):
             verdict = "always passes" if metric.name == CheckKind.SUCCESS_RATE.value else "passes at 0 or less only"
             yield Finding(path, f"the metric {metric.name!r} without a range", {"verdict": verdict})
     for problem in _problems_of_ranges(context, "no-range"):
@@ -175,14 +182,15 @@ def _no_query(context: LintContext) -> Iterator[Finding]:
 
 def _built_in_template(context: LintContext) -> Iterator[Finding]:
     for path, metric in _metrics(context):
-        if metric.name in BUILT_IN_METRICS and (metric.query or metric.template_ref):
+        has_query = bool(metric.query or metric.template_ref) and not metric.is_defined_elsewhere
+        if metric.name in BUILT_IN_METRICS and has_query:
             yield Finding(f"{path}.name", f"the built-in name {metric.name!r} with a query of its own")
 
 
 def _suspicious_unit(context: LintContext) -> Iterator[Finding]:
     for path, metric in _metrics(context):
         limits = metric.threshold_range
-        if limits is None:
+        if limits is None or metric.is_defined_elsewhere:
             continue
         if metric.name == CheckKind.SUCCESS_RATE.value and limits.min is not None and 0 < limits.min <= 1:
             arguments = {"unit": "percent (0 to 100)", "better": f"{limits.min * 100:g}"}
@@ -210,7 +218,7 @@ def _short_window(context: LintContext) -> Iterator[Finding]:
 
 def _templates(context: LintContext) -> Iterator[tuple[str, NamedReference]]:
     for path, metric in _metrics(context):
-        if metric.template_ref:
+        if metric.template_ref and not metric.is_defined_elsewhere:
             yield f"{path}.templateRef.name", metric.template_ref
 
 
@@ -243,6 +251,36 @@ def _absent_templates(context: LintContext) -> Iterator[tuple[str, str, str]]:
         namespace = reference.namespace or context.canary.namespace
         if (namespace, reference.name) not in context.around.templates:
             yield path, namespace, reference.name
+
+
+def _unlisted_check_template(context: LintContext) -> Iterator[Finding]:
+    known = index_templates(context.around.check_templates)
+    for path, place, _ in _check_templates(context):
+        if place not in known:
+            yield Finding(f"{path}.templateRef.name", f"the {describe_template(place)}")
+
+
+def _check_templates(context: LintContext) -> Iterator[tuple[str, TemplatePlace, str]]:
+    """Yield the path of each metric that an AnalysisTemplate defines, the place of the template, and the name."""
+    for path, metric in _metrics(context):
+        if metric.template_ref is not None and metric.is_defined_elsewhere:
+            yield path, place_of_template(metric.template_ref, context.canary.namespace), metric.name
+
+
+def _undefined_check(context: LintContext) -> Iterator[Finding]:
+    return map(Finding.of, find_undefined(context.canary, context.around.check_templates, with_missing=False))
+
+
+def _unnamed_metric(context: LintContext) -> Iterator[Finding]:
+    """Yield the metrics of AnalysisTemplates that no check of the Canary takes."""
+    known, uses = index_templates(context.around.check_templates), dict[TemplatePlace, tuple[str, set[str]]]()
+    for path, place, name in _check_templates(context):
+        uses.setdefault(place, (path, set()))[1].add(name)
+    for place, (path, names) in uses.items():
+        template = known.get(place)
+        left = [] if template is None else [name for name in template.metrics if name not in names]
+        if left:
+            yield Finding(f"{path}.templateRef.name", f"the {describe_template(place)}", {"left": enumerate_some(left)})
 
 
 def _missing_provider(context: LintContext) -> Iterator[Finding]:
@@ -526,6 +564,21 @@ RULES: tuple[LintRule[LintContext], ...] = (
         _unlisted_template,
         "its MetricTemplate in these files, so that lint can check it",
         "Pass its file too, or make sure that the namespace {namespace} has it.",
+    ),
+    LintRule(
+        "unseen-template",
+        "warning",
+        _unlisted_check_template,
+        "its file too, so that lint can check it",
+        "Pass its file too, or make sure that the cluster has it.",
+    ),
+    LintRule("template-check", "error", _undefined_check, "{expected}", "{remedy}"),
+    LintRule(
+        "unnamed-metric",
+        "warning",
+        _unnamed_metric,
+        "a check for each of its metrics: none takes {left}",
+        "Add a metric of that name with this templateRef, if the rollout should be judged by it.",
     ),
     LintRule(
         "missing-alert-provider",

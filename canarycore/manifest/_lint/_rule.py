@@ -13,6 +13,7 @@ from canarycore.bounds import FINDINGS
 from canarycore.errors import Problem
 from canarycore.foreign import get_text
 from canarycore.manifest._definition._dropped import DEFINITION, FLAGGERS_OMISSIONS, find_omissions
+from canarycore.manifest._definitions import CheckTemplate
 from canarycore.manifest._model import AlertProvider, Analysis, Canary, MetricTemplate
 from canarycore.manifest._resolve import interval_seconds, ladder, strategy
 from canarycore.manifest.routing import NO_PLUGINS, InstalledProviders, ProviderCapabilities
@@ -31,6 +32,8 @@ class LintFiles:
     """All Canaries."""
     templates: Mapping[tuple[str, str], MetricTemplate] = Factory(dict)
     """MetricTemplates by namespace and name."""
+    check_templates: tuple[CheckTemplate, ...] = ()
+    """Templates of other dialects, such as AnalysisTemplates."""
     providers: Mapping[tuple[str, str], AlertProvider] = Factory(dict)
     """AlertProviders by namespace and name."""
     others: tuple[Json, ...] = ()

@@ -15,11 +15,13 @@ class Objects:
         self.bodies = {}
         self.reads = []
         self.down = False
+        self.missing_kinds = set()
         self.put(*bodies)
 
     def put(self, *bodies):
         for given in bodies:
-            body = dict(given, metadata={"namespace": "default"} | given["metadata"])
+            home = "" if given["kind"].startswith("Cluster") else "default"
+            body = dict(given, metadata={"namespace": home} | given["metadata"])
             if body["kind"] == "Secret":
                 texts = body.pop("stringData", {}).items()
                 body["data"] = {key: base64.b64encode(text.encode()).decode() for key, text in texts}
@@ -38,6 +40,7 @@ class Objects:
 class Cached:
     def __init__(self, objects, view):
         self.objects, self.view = objects, view
+        self.is_kind_missing = view.kind.kind in objects.missing_kinds
 
     async def ready(self):
         return self

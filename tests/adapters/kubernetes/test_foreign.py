@@ -7,7 +7,7 @@ import pytest
 from canarycore_kubernetes.api.budget import DEEPEST, BoundExceeded
 from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT
 from canarycore_kubernetes.api.snapshots import MOST_SHARED, _shared, make_snapshot
-from canarycore_kubernetes.resources.references import ALERT_PROVIDER_VIEW, TEMPLATE_VIEW
+from canarycore_kubernetes.resources.references import ALERT_PROVIDER_VIEW, ANALYSIS_TEMPLATE_VIEW, TEMPLATE_VIEW
 from canarycore_kubernetes.routing.takeover import NOTE, original_spec
 from canarycore_kubernetes.workloads.autoscalers import SCALERS
 from canarycore_kubernetes.workloads.configs import CONFIGS
@@ -26,6 +26,7 @@ VIEWS = {
     **SCALERS,
     "KnativeRevision": REVISIONS,
     "MetricTemplate": TEMPLATE_VIEW,
+    "AnalysisTemplate": ANALYSIS_TEMPLATE_VIEW,
     "AlertProvider": ALERT_PROVIDER_VIEW,
 }
 

@@ -108,6 +108,8 @@ BY_INSIDER = headers(**{"x-user": {"exact": "insider"}})
 BY_USER = [{"headers": {"x-user": {"exact": "insider"}}}]
 RATE = {"name": "request-success-rate"}
 COOKIE = {"cookieName": "a"}
+ARGOS = {"name": "errors", "templateRef": {"kind": "AnalysisTemplate", "name": "errors"}}
+OF_THE_CLUSTER = {"kind": "ClusterAnalysisTemplate", "name": "errors"}
 
 REFUSED: tuple[tuple[str, Json], ...] = (
     ("no-analysis", spec({"analysis": None})),
@@ -154,6 +156,10 @@ REFUSED: tuple[tuple[str, Json], ...] = (
     ("no-range", spec(metric(**RATE, successCondition=""))),
     ("range-and-condition", spec(metric(**RATE, thresholdRange={"min": 99}, successCondition="result >= 99"))),
     ("range-and-condition", spec(metric(**RATE, threshold=99, failureCondition="result < 99"))),
+    ("template-field", spec(metric(**ARGOS, thresholdRange={"min": 99}))),
+    ("template-field", spec(metric(**ARGOS, count=3))),
+    ("template-field", spec(metric(**ARGOS, successCondition="result >= 99"))),
+    ("template-namespace", spec(metric(name="a", templateRef={**OF_THE_CLUSTER, "namespace": "b"}))),
     ("empty-range", spec(metric(**RATE, thresholdRange={"min": 99.5, "max": 99}))),
     ("no-query", spec(metric(name="errors", thresholdRange={"max": 1}))),
     ("bad-url", spec(hook("loadtester.test/"))),
@@ -240,6 +246,10 @@ TAKEN: tuple[Json, ...] = (
     spec(metric(**RATE, successCondition="result >= 99", failureCondition="result < 95")),
     spec(metric(name="errors", thresholdRange={"max": 1.5, "min": 1}, templateRef={"name": "errors"})),
     spec(metric(name="errors", thresholdRange={"max": 1}, query="up")),
+    spec(metric(**ARGOS, templateVariables={"series": "a"}, fromWeight=10, dryRun=True)),
+    spec(metric(**ARGOS, successCondition="", query="")),
+    spec(metric(name="errors", templateRef=OF_THE_CLUSTER)),
+    spec(metric(name="errors", thresholdRange={"max": 1}, templateRef={"kind": "MetricTemplate", "name": "errors"})),
     spec(hook("https://x")),
     spec(AB, BY_INSIDER),
     spec(AB, BY_INSIDER, {"provider": "kubernetes"}),

@@ -16,8 +16,11 @@ from canarycore_kubernetes.deploy.objects import NAME
 from canarycore_kubernetes.providers.alerts import Alerts
 from canarycore_kubernetes.providers.metrics import TemplateSources
 from canarycore_kubernetes.resources.canaries import Canaries
+from canarycore_kubernetes.resources.references import ANALYSIS_TEMPLATE_VIEW, CLUSTER_ANALYSIS_TEMPLATE_VIEW
 from canarycore_runtime.mesh import RenderContext
+from tests.argo.rollouts import metric, template
 from tests.cluster.patience import until
+from tests.controlplane import crds
 
 READ = ["get", "list", "watch"]
 RIGHTS = [
@@ -167,6 +170,20 @@ async def test_an_alert_goes_to_the_address_in_the_secret(rollout, alerts, adapt
     await alerts.publish(rollout, notice)
     assert adapter.opened == [("slack", "http://chat", None, "t0p")]
     assert adapter.heard == [notice.text]
+
+
+async def test_templates_of_argo_are_watched_with_the_shipped_rights(plane, namespace, api, installed):
+    crds.define(api, *crds.argos())
+    kubeconfig = plane.kubeconfig(installed("kubernetes"), "controller")
+    document = template(metric("rate", provider={"prometheus": {"query": "up"}}), name=f"rate-{namespace}")
+    async with connect(str(kubeconfig)) as client, Cluster(client) as cluster:
+        views = (ANALYSIS_TEMPLATE_VIEW, namespace), (CLUSTER_ANALYSIS_TEMPLATE_VIEW, "")
+        for view, home in views:
+            cache = cluster.cache(view)
+            await until(cache.synced.is_set)
+            api.create({**document, "kind": view.kind.kind}, home)
+            found = await until(lambda home=home, cache=cache: cache.get(home, f"rate-{namespace}"))
+            assert found.define("rate", ()).query == "up"
 
 
 async def test_a_missing_template_has_flaggers_error(api, namespace, rollout, sources):

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from canarycore.manifest import Canary, check_files, check_namespaces
 from canarycore_cli.console import BAD_INPUT, OK, count_of, out, print_json, print_problems
-from canarycore_cli.manifests.read import convert_argo, read_files
+from canarycore_cli.manifests.read import convert_argo, read_check_templates, read_files
 from canarycore_runtime.plugins import find_installed_providers
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def lint(
     """
     files = read_files(paths)
     texts, gaps = convert_argo(files.texts)
-    report = check_files(texts, provider=provider, installed=find_installed_providers())
+    templates = read_check_templates(texts)
+    report = check_files(texts, provider=provider, installed=find_installed_providers(), templates=templates)
     problems = [*files.problems, *gaps, *report.problems]
     if shared_gateways is not None:
         problems += _cross_namespace_problems(report, tuple(shared_gateways))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from canarycore import Rollout
+    from canarycore.argo import AnalysisTemplate
     from canarycore.manifest import MetricTemplate
 
 STDIN = "-"
@@ -94,17 +95,28 @@ def convert_argo(texts: Iterable[tuple[str, str]]) -> tuple[tuple[tuple[str, str
     return converted.texts, converted.gaps
 
 
+def read_check_templates(texts: Iterable[tuple[str, str]]) -> tuple[AnalysisTemplate, ...]:
+    """Return Argo's templates among the texts."""
+    pairs = tuple(texts)
+    if not any(_ARGO in text for _, text in pairs):
+        return ()
+    from canarycore.argo import read_template_files  # only here: Flagger's users do not wait for it
+
+    return read_template_files(pairs)
+
+
 def read_rollout(path: str, name: str = "") -> Rollout:
     """Return the Canary of a manifest, as `read_rollout_and_templates` does."""
     return read_rollout_and_templates(path, name)[0]
 
 
 def read_rollout_and_templates(path: str, name: str = "") -> tuple[Rollout, tuple[MetricTemplate, ...]]:
-    """Return the Canary of a manifest, resolved with the MetricTemplates beside it, and these.
+    """Return the Canary of a manifest, resolved with the templates beside it, and the MetricTemplates among these.
 
-    `name` (NAME or NAME.NAMESPACE) selects one of several Canaries. Raises ManifestError and BadInput.
+    `name` (NAME or NAME.NAMESPACE) selects one of several Canaries. Raises ManifestError and BadInput, also for an
+    AnalysisTemplate that is missing or cannot define its check: the policy would be another one without it.
     """
-    from canarycore.manifest import load, resolve
+    from canarycore.manifest import load, require_definitions, resolve
     from canarycore_runtime.plugins import find_installed_providers
     from canarycore_runtime.registry import find_proxy_delay
 
@@ -112,14 +124,15 @@ def read_rollout_and_templates(path: str, name: str = "") -> tuple[Rollout, tupl
     if gaps:
         parts = count_of(len(gaps), "part")
         err().print(f"{parts} without an equivalent here: canary convert {path} lists them", markup=False)
-    report = load(texts)
+    report, check_templates = load(texts), read_check_templates(texts)
     canaries = {f"{canary.name}.{canary.namespace}": canary for canary in report.canaries}
     matching = [canary for full_name, canary in canaries.items() if name in ("", full_name, canary.name)]
     if len(matching) == 1:
         try:
+            require_definitions(matching[0], check_templates)
             rollout = resolve(
                 matching[0],
-                templates=report.templates,
+                templates=(*report.templates, *check_templates),
                 proxy_delay=find_proxy_delay,
                 installed=find_installed_providers(),
             )

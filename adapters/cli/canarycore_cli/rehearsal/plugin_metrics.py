@@ -45,8 +45,9 @@ def find_places(documents: Iterable[Json]) -> frozenset[Place]:
 
 
 def place_of(rollout: Rollout, check: Check) -> Place | None:
-    """Return the place of a check's template; None if it has none."""
-    return None if check.template is None else (check.template.namespace or rollout.namespace, check.template.name)
+    """Return the place of a check's MetricTemplate; None if it has none."""
+    reference = check.template
+    return None if reference is None or reference.kind else (reference.namespace or rollout.namespace, reference.name)
 
 
 class TemplateMetrics:

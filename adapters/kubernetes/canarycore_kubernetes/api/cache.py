@@ -118,6 +118,7 @@ class Cache(Generic[T]):
         self._followers: list[Callable[[str, str], None]] = []
         self._writing: dict[Place, _Write] = {}
         self._tried = asyncio.Event()
+        self._is_kind_missing = False
         self._trouble: WorldError | None = None
         self._lost_at = 0.0
 
@@ -138,6 +139,11 @@ class Cache(Generic[T]):
     def get(self, namespace: str, name: str) -> T | None:
         """Return the projection of an object; None if it does not exist. Raise UnreadableError."""
         return self._read((namespace, name))
+
+    @property
+    def is_kind_missing(self) -> bool:
+        """Whether the server lacked the kind when the cache last looked. It looks again, ever more rarely."""
+        return self._is_kind_missing
 
     def look(self, namespace: str, name: str, key: str) -> T | None:
         """Like `get`, and wake the rollout `key` when the object next changes, appears or disappears."""
@@ -228,6 +234,7 @@ class Cache(Generic[T]):
                 _log.info("%s: the server no longer has the last version: listing again", self.view.kind.plural)
                 await backoff.wait()
             except NotFound as missing:
+                self._is_kind_missing = True
                 self._there_are_only(set(), missing_at=None)
                 await backoff.wait(missing, most=LONGEST_ABSENCE)
             except WorldError as error:
@@ -255,6 +262,7 @@ class Cache(Generic[T]):
                 for body in page["items"]:
                     there.update(self._take(self._store_event, body))
                     await time_slice.pause()
+        self._is_kind_missing = False
         self._there_are_only(there, missing_at=int(version))
         return version
 

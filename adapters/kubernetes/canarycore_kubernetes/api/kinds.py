@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
 CANARY = Kind("flagger.app", "v1beta1", "Canary", "canaries")
 METRIC_TEMPLATE = Kind("flagger.app", "v1beta1", "MetricTemplate", "metrictemplates")
+ANALYSIS_TEMPLATE = Kind("argoproj.io", "v1alpha1", "AnalysisTemplate", "analysistemplates")
+CLUSTER_ANALYSIS_TEMPLATE = Kind(
+    "argoproj.io", "v1alpha1", "ClusterAnalysisTemplate", "clusteranalysistemplates", namespaced=False
+)
 ALERT_PROVIDER = Kind("flagger.app", "v1beta1", "AlertProvider", "alertproviders")
 
 DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
@@ -32,6 +36,7 @@ INGRESS = Kind("networking.k8s.io", "v1", "Ingress", "ingresses")
 
 KINDS: tuple[Kind, ...] = (
     *(CANARY, METRIC_TEMPLATE, ALERT_PROVIDER),
+    *(ANALYSIS_TEMPLATE, CLUSTER_ANALYSIS_TEMPLATE),
     *(DEPLOYMENT, DAEMON_SET, CONTROLLER_REVISION, KNATIVE_SERVICE),
     *(HPA, SCALED_OBJECT),
     *(SERVICE, CONFIG_MAP, SECRET, EVENT, LEASE, INGRESS, ENDPOINT_SLICE),

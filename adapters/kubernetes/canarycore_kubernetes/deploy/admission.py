@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from canarycore.manifest import (
     BUILT_IN_METRICS,
+    DEFINED_FIELDS,
     LONGEST_APEX,
     LONGEST_INGRESS,
     LONGEST_ROUTE,
@@ -117,6 +118,12 @@ _SUBSCRIBED = f"key.startsWith('{SUBSCRIPTION_ANNOTATION}')"
 _CHANNELS = "^[ ]*$|^[^;]*[^; ][^;]*(;[^;]*[^; ][^;]*){0,9}$"
 
 _CONDITIONAL = "m.?successCondition.orValue('') != '' || m.?failureCondition.orValue('') != ''"
+_DEFINED = "m.?templateRef.?kind.orValue('MetricTemplate') != 'MetricTemplate'"
+_TEXTS = ("query", "successCondition", "failureCondition", "initialDelay", "every")
+_DEFINED_FIELDS = " || ".join(
+    f"m.?{name}.orValue('') != ''" if name in _TEXTS else f"has(m.{name})"
+    for name in ("threshold", "query", *DEFINED_FIELDS)
+)
 
 _STEPS = "[has(variables.analysis.iterations), has(variables.analysis.stepWeight), size(variables.steps) > 0]"
 _DURATIONS = (
@@ -232,7 +239,7 @@ def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, s
             (
                 "variables.metrics.all(m, has(m.thresholdRange)"
                 " ? has(m.thresholdRange.min) || has(m.thresholdRange.max)"
-                f" : has(m.threshold) || {_CONDITIONAL})"
+                f" : has(m.threshold) || {_CONDITIONAL} || {_DEFINED})"
             ),
             (
                 "A metric of spec.analysis has no range, so any value or none would pass:"
@@ -243,6 +250,19 @@ def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, s
             "range-and-condition",
             f"variables.metrics.all(m, !({_CONDITIONAL}) || !has(m.thresholdRange) && !has(m.threshold))",
             "A metric of spec.analysis has a range beside a condition: keep one of them.",
+        ),
+        (
+            "template-field",
+            f"variables.metrics.all(m, !({_DEFINED}) || !({_DEFINED_FIELDS}))",
+            "A metric of spec.analysis has a field that its AnalysisTemplate defines: keep one of them.",
+        ),
+        (
+            "template-namespace",
+            (
+                "variables.metrics.all(m, m.?templateRef.?kind.orValue('') != 'ClusterAnalysisTemplate'"
+                " || m.?templateRef.?namespace.orValue('') == '')"
+            ),
+            "A templateRef of spec.analysis has a namespace beside a kind of the cluster: remove it.",
         ),
         (
             "empty-range",

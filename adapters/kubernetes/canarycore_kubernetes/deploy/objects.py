@@ -45,6 +45,8 @@ RIGHTS: tuple[Right, ...] = (
     (GROUP, "canaries/finalizers", ("update",)),  # required for owner references that block deletion
     (GROUP, "metrictemplates", WATCH),
     (GROUP, "alertproviders", WATCH),
+    ("argoproj.io", "analysistemplates", WATCH),  # where a Canary refers to one; a cluster may lack the kinds
+    ("argoproj.io", "clusteranalysistemplates", WATCH),
     ("apiextensions.k8s.io", "customresourcedefinitions", ("get",)),  # the fields that the definition of Canaries drops
     # targets, their primary copies and the objects that these use; copies that are no longer needed are deleted
     ("apps", "deployments", (*OWN, "delete")),

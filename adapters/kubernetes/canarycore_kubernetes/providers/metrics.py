@@ -2,7 +2,7 @@
 
     request-success-rate, request-duration   the mesh's query, to the metrics server
     query                                    PromQL, to the metrics server
-    templateRef                              the MetricTemplate's query, to its provider, with its Secret
+    templateRef                              the template's query, to its provider, with its Secret
 
 The metrics server is the Canary's `spec.metricsServer`, or else the controller's. Providers are adapters of other
 distributions. For a provider that is not installed, the error lists the installed ones.
@@ -25,8 +25,10 @@ from attrs import evolve, field, frozen
 from canarycore import CheckKind, Rollout, TargetRef
 from canarycore.errors import CanaryError, WorldError
 from canarycore.questions import MetricAnswer
+from canarycore.text import shorten
+from canarycore_kubernetes.api.kinds import ANALYSIS_TEMPLATE
 from canarycore_kubernetes.api.secrets import Secrets, WithheldError
-from canarycore_kubernetes.resources.references import TEMPLATE_VIEW, find_reference
+from canarycore_kubernetes.resources.references import TEMPLATE_VIEW, TEMPLATE_VIEWS, find_reference, namespace_of
 from canarycore_kubernetes.telemetry.calls import ignore_call, measure_call
 from canarycore_runtime import load
 from canarycore_runtime.http import AllowedHosts, origin_of
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from canarycore import Check, Reference
-    from canarycore.manifest import Canary, MetricTemplate
+    from canarycore.manifest import Canary, MetricProvider, SecretArgument
     from canarycore.questions import MetricQuestion
     from canarycore_kubernetes.api.cluster import Cluster
     from canarycore_kubernetes.telemetry.calls import ProviderReport
@@ -88,8 +90,8 @@ class ProviderQuery:
     setting: str
     """The beginning of errors about the provider's settings."""
 
-    secret: tuple[str, str] | None = None
-    """The namespace and name of its Secret."""
+    secrets: tuple[tuple[str, str], ...] = ()
+    """The namespace and name of each of its Secrets."""
 
     milliseconds: float = 1.0
     """The unit of a duration in its answers, in milliseconds."""
@@ -150,8 +152,9 @@ class TemplateSources:
         try:
             query = await self._provider_query(rollout, question.check)
             answer = await self._send(rollout, question, query)
-            if answer.error and query.secret is not None:
-                self._secrets.forget(*query.secret)
+            if answer.error and query.secrets:
+                for secret in query.secrets:
+                    self._secrets.forget(*secret)
                 renewed = await self._provider_query(rollout, question.check)
                 if renewed != query:
                     answer = await self._send(rollout, question, renewed)
@@ -188,13 +191,11 @@ class TemplateSources:
         if check.template is None:
             address = self._canary(rollout).spec.metrics_server or self._server
             return origin_of(address) or SERVER
-        namespace = check.template.namespace or rollout.namespace
         try:
-            provider = (
-                await find_reference(self._cluster, TEMPLATE_VIEW, namespace, check.template.name)
-            ).spec.provider
+            provider, _ = await self._find_provider(rollout, check, check.template)
         except CanaryError:  # the query reports it
-            return f"{namespace}/{check.template.name}"
+            kind = f"{check.template.kind} " if check.template.kind else ""
+            return f"{kind}{check.template.namespace or rollout.namespace}/{check.template.name}"
         return origin_of(provider.address) or f"{provider.type} {provider.region}".strip()
 
     async def _send(self, rollout: Rollout, question: MetricQuestion, query: ProviderQuery) -> MetricAnswer:
@@ -243,42 +244,65 @@ class TemplateSources:
 
     async def _template_query(self, rollout: Rollout, check: Check, reference: Reference) -> ProviderQuery:
         namespace = reference.namespace or rollout.namespace
-        name = f"metric template {reference.name}.{namespace}"
+        name = _name_template(reference, namespace_of(reference, rollout.namespace))
         if namespace != rollout.namespace and not self._cross_namespace:
             raise WorldError(f"can't access {name}, cross-namespace references are blocked")
         with _prefix_errors(f"{name} error"):
-            template = await find_reference(self._cluster, TEMPLATE_VIEW, namespace, reference.name)
-            if template.spec.provider.address:
-                self._allowed.check(template.spec.provider.address)
-        provider, secret = await self._template_provider(template, namespace, name)
+            settings, arguments = await self._find_provider(rollout, check, reference)
+            if settings.address:
+                self._allowed.check(settings.address)
+            if reference.kind and not check.query:
+                raise WorldError("it defines the check only now: the next analysis asks")
+        secrets = ((namespace, settings.secret_ref.name),) if settings.secret_ref else ()
+        values = await self._read_secret(*secrets[0], name) if secrets else {}
+        provider = Provider(
+            type=settings.type,
+            namespace=namespace,
+            address=settings.address,
+            headers=await self._fill_headers(settings, arguments, namespace, name),
+            secret=tuple(sorted(values.items())),
+            region=settings.region,
+            insecure_skip_verify=settings.insecure_skip_verify,
+        )
         return ProviderQuery(
             provider=provider,
             check=check,  # with the template's query, since the store loaded the rollout
             place=f"{provider.type} in {name}",
             setting=f"{name} provider {provider.type} error",
-            secret=secret,
+            secrets=(*secrets, *((namespace, argument.secret) for argument in arguments)),
         )
 
-    async def _template_provider(
-        self, template: MetricTemplate, namespace: str, name: str
-    ) -> tuple[Provider, tuple[str, str] | None]:
-        """Return the provider of a template, and the namespace and name of its Secret. name: the one in errors."""
-        spec = template.spec.provider
-        secret = (namespace, spec.secret_ref.name) if spec.secret_ref else None
-        values: Mapping[str, str] = {}
-        if secret is not None:
-            with _prefix_errors(f"{name} secret {secret[1]} error"):
-                values = await self._secrets.read(*secret)
-        provider = Provider(
-            type=spec.type,
-            namespace=namespace,
-            address=spec.address,
-            headers=spec.headers,
-            secret=tuple(sorted(values.items())),
-            region=spec.region,
-            insecure_skip_verify=spec.insecure_skip_verify,
-        )
-        return provider, secret
+    async def _find_provider(
+        self, rollout: Rollout, check: Check, reference: Reference
+    ) -> tuple[MetricProvider, tuple[SecretArgument, ...]]:
+        """Return the provider of a check's template, and the arguments of its headers whose values are in Secrets."""
+        namespace = namespace_of(reference, rollout.namespace)
+        if not reference.kind:
+            return (await find_reference(self._cluster, TEMPLATE_VIEW, namespace, reference.name)).spec.provider, ()
+        template = await find_reference(self._cluster, TEMPLATE_VIEWS[reference.kind], namespace, reference.name)
+        definition = template.define(check.name, check.variables)
+        return definition.provider, definition.secrets
+
+    async def _read_secret(self, namespace: str, secret: str, name: str) -> Mapping[str, str]:
+        """Return the values of a Secret. name: the template's one in errors."""
+        with _prefix_errors(f"{name} secret {secret} error"):
+            return await self._secrets.read(namespace, secret)
+
+    async def _fill_headers(
+        self, settings: MetricProvider, arguments: tuple[SecretArgument, ...], namespace: str, name: str
+    ) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Return the headers of a template with the values of the arguments that are in Secrets."""
+        if not arguments:
+            return settings.headers
+        from canarycore.argo import fill_secrets  # only here: few templates need it
+
+        values = {}
+        for argument in arguments:
+            secret = await self._read_secret(namespace, argument.secret, name)
+            if argument.key not in secret:
+                raise WorldError(f"{name} secret {argument.secret} error: it has no key {shorten(argument.key)}")
+            values[argument.name] = secret[argument.key]
+        return tuple((key, tuple(fill_secrets(text, values) for text in texts)) for key, texts in settings.headers)
 
     @asynccontextmanager
     async def _open(self, provider: Provider) -> AsyncGenerator[MetricSource, None]:
@@ -298,6 +322,12 @@ class TemplateSources:
         """Return the options that keep a provider with the controller's rights to the template's namespace."""
         is_limited = provider.type in CLUSTER_PROVIDERS and not self._cross_namespace
         return {"only_namespace": provider.namespace} if is_limited else {}
+
+
+def _name_template(reference: Reference, namespace: str) -> str:
+    """Return the name of a template in errors; `namespace` is empty for a template of the cluster."""
+    kind = {"": "metric", ANALYSIS_TEMPLATE.kind: "analysis"}.get(reference.kind, "cluster analysis")
+    return f"{kind} template {reference.name}.{namespace}" if namespace else f"{kind} template {reference.name}"
 
 
 @contextmanager

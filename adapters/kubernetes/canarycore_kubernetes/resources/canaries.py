@@ -15,9 +15,9 @@ from uuid import uuid4
 from attrs import evolve, frozen
 
 from canarycore import TOTAL_WEIGHT, Command, CommandKind, Rollout, Status
-from canarycore.errors import ManifestError, Problem, WorldError
+from canarycore.errors import ManifestError, Problem, Refused, WorldError
 from canarycore.foreign import get_integer, get_list, get_mapping, get_text, get_texts
-from canarycore.manifest import Canary, DroppedField, MetricTemplate, check_namespaces, parse, resolve
+from canarycore.manifest import Canary, CheckTemplate, DroppedField, MetricTemplate, check_namespaces, parse, resolve
 from canarycore.phases import UNDER_WAY
 from canarycore.text import describe_state, describe_traffic, escape_controls
 from canarycore_kubernetes.api.budget import UNREADABLE, BoundExceeded, demand_whole
@@ -26,7 +26,7 @@ from canarycore_kubernetes.api.kinds import CANARY
 from canarycore_kubernetes.api.metadata import get_annotation, written_at
 from canarycore_kubernetes.resources.commands import HANDLED, is_handled, refuse_old_command
 from canarycore_kubernetes.resources.hosts import find_forbidden_hosts
-from canarycore_kubernetes.resources.references import TEMPLATE_VIEW
+from canarycore_kubernetes.resources.references import TEMPLATE_VIEWS, namespace_of
 from canarycore_kubernetes.resources.refusals import BLOCKED
 from canarycore_kubernetes.resources.status_codec import (
     conditions_of,
@@ -44,6 +44,7 @@ from canarycore_runtime.registry import find_proxy_delay
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from canarycore_kubernetes.api.cache import Cache
     from canarycore_kubernetes.api.client import Client
     from canarycore_kubernetes.api.cluster import Cluster
     from canarycore_runtime.mesh import Json
@@ -83,7 +84,7 @@ class ValidCanary:
     manifest: Canary
     """The manifest, without the status."""
     rollout: Rollout
-    """The rollout of the manifest, without the queries of MetricTemplates."""
+    """The rollout of the manifest, without the parts of templates."""
     status: Status
     """The status of the rollout."""
     is_flagger_status: bool = False
@@ -257,16 +258,31 @@ class Canaries:
         references = dict.fromkeys(check.template for check in canary.rollout.checks if check.template is not None)
         if not references:
             return canary.rollout
-        cache = await self._cluster.cache(TEMPLATE_VIEW).ready()
+        caches = [await self._template_cache(reference.kind) for reference in references]
         templates = tuple(
-            cache.look(reference.namespace or canary.rollout.namespace, reference.name, key) for reference in references
+            cache.look(namespace_of(reference, canary.rollout.namespace), reference.name, key)
+            for cache, reference in zip(caches, references, strict=True)
         )
         before, last_templates, resolved = self._resolved.get(key, (None, (), canary.rollout))
         if before is not canary.rollout or not _are_same(last_templates, templates):
-            known = [template for template in templates if isinstance(template, MetricTemplate)]
+            known = [each for each in templates if each is not None and not isinstance(each, ManifestError)]
             resolved = self._resolve(canary.manifest, known)
             self._resolved[key] = (canary.rollout, templates, resolved)
         return resolved
+
+    async def _template_cache(self, kind: str) -> Cache[Any]:
+        """Return the cache of a kind of templates.
+
+        Without the right to read Argo's kinds their templates count as missing: the query reports the reason. An older
+        role lacks the right, and a role for one namespace cannot have that for templates of the cluster.
+        """
+        cache = self._cluster.cache(TEMPLATE_VIEWS[kind])
+        try:
+            return await cache.ready()
+        except Refused:
+            if not kind:
+                raise
+            return cache
 
     # the projection ---------------------------------------------------------------------------------------------
 
@@ -347,7 +363,7 @@ class Canaries:
             return before.lost_fields
         return find_lost_fields(body)
 
-    def _resolve(self, canary: Canary, templates: Iterable[MetricTemplate] = ()) -> Rollout:
+    def _resolve(self, canary: Canary, templates: Iterable[MetricTemplate | CheckTemplate] = ()) -> Rollout:
         return resolve(
             canary,
             templates=templates,

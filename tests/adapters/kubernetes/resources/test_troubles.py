@@ -11,7 +11,7 @@ from canarycore_kubernetes import controller
 from canarycore_kubernetes.api.kinds import CANARY, EVENT
 from canarycore_kubernetes.resources.events import Events
 from tests.cluster.patience import until
-from tests.cluster.troubled import HPA_REFERENCE, INGRESS_REFERENCE, TEMPLATE_CHECK, TroubledCanary
+from tests.cluster.troubled import ANALYSIS_CHECK, HPA_REFERENCE, INGRESS_REFERENCE, TEMPLATE_CHECK, TroubledCanary
 from tests.controlplane.in_memory.objects import Refusal
 from tests.controlplane.in_memory.server import deployment_status
 
@@ -88,6 +88,16 @@ CASES = {
         "MetricsUnavailable",
         ['"absent" not found', "Correct the template"],
         {"metrics": [TEMPLATE_CHECK], "conditions": []},
+    ),
+    "an absent template of Argo": (
+        "MetricsUnavailable",
+        ['analysistemplate.argoproj.io "absent" not found', "Correct the template"],
+        {"metrics": [ANALYSIS_CHECK], "conditions": []},
+    ),
+    "a template of Argo without rights": (
+        "MetricsUnavailable",
+        ["the analysistemplates of the cluster are unknown", "403 analysistemplates is forbidden"],
+        {"metrics": [ANALYSIS_CHECK], "conditions": [], "rule": forbidden("analysistemplates", ("list", "watch"))},
     ),
     "a provider without rights": (
         "Forbidden",

@@ -43,17 +43,17 @@ from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.client import connect
 from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_kubernetes.api.kinds import CANARY, DEPLOYMENT
-from tests.controlplane.background import in_background
+from canarycore_planes.background import in_background
 from tests.controlplane.in_memory.server import deployment_status
-from tests.controlplane.real.plane import plane
+from canarycore_planes.control_plane.plane import plane
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from bench.cluster_parts import Controller
     from canarycore_kubernetes.api.client import Client
-    from tests.controlplane.api import Api, Json
-    from tests.controlplane.real.plane import Plane
+    from canarycore_planes.control_plane.api import Api, Json
+    from canarycore_planes.control_plane.plane import Plane
 
 COUNT = 500
 EXTRA = 20

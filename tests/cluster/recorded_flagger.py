@@ -18,7 +18,7 @@ from attrs import define, field
 
 from canarycore.questions import MetricAnswer
 from tests.controlplane import endpoints
-from tests.controlplane.api import eventually
+from canarycore_planes.control_plane.api import eventually
 from tests.manifest.samples import shared
 
 AUTHOR = "flagger"

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 
-from tests.controlplane.real.plane import plane
+from canarycore_planes.control_plane.plane import plane
 
 
 def main() -> None:

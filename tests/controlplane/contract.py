@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.controlplane.api import Api, ApiError, Json, eventually
+from canarycore_planes.control_plane.api import Api, ApiError, Json, eventually
 
 Make = Callable[..., Json]
 

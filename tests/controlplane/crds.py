@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.controlplane.api import Api, Json
+from canarycore_planes.control_plane.api import Api, Json
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT.parent / "shared" / "crds"

@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterable, Iterator
 
 from canarycore_kubernetes.deploy.objects import ELECTION, NAME, OBSERVER, observer_rules, rules
-from tests.controlplane.api import Access, Api, Json
-from tests.controlplane.real.audit import Request
+from canarycore_planes.control_plane.api import Access, Api, Json
+from canarycore_planes.control_plane.audit import Request
 
 Right = tuple[str, str, str]
 """API group, resource, verb."""

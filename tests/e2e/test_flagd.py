@@ -16,7 +16,7 @@ import pytest
 from canarycore import Phase, Routes
 from canarycore.errors import Refused, WorldError
 from tests.e2e.examples import load_example
-from tests.go_programs import Missing, build
+from canarycore_planes.go_programs import Missing, build
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]  # the first run builds flagd
 

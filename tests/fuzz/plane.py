@@ -26,7 +26,7 @@ from attrs import define, field
 from bench.cluster_parts import canary, controller, megabytes, prometheus, target
 from bench.fakeapi import api_server
 from tests.controlplane import crds
-from tests.controlplane.api import Api, ApiError
+from canarycore_planes.control_plane.api import Api, ApiError
 from tests.controlplane.in_memory.server import daemon_set_status, deployment_status
 from tests.fuzz import samples
 from tests.fuzz.findings import Finding

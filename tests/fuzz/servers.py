@@ -27,7 +27,7 @@ from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQ
 from canarycore_hooks.webhook import EventHook, WebhookClient
 from canarycore_runtime import load
 from canarycore_runtime.registry import installed
-from tests.controlplane.background import in_background
+from canarycore_planes.background import in_background
 from tests.fuzz.mutation import expand, to_text
 from tests.fuzz.targets import Target
 

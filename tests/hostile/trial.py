@@ -40,9 +40,9 @@ from attrs import Factory, define, field, frozen
 from canarycore.phases import FINISHED
 from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS
 from tests.controlplane import rights
-from tests.controlplane.api import Api, ApiError
-from tests.controlplane.background import in_thread
-from tests.controlplane.real.plane import Plane
+from canarycore_planes.control_plane.api import Api, ApiError
+from canarycore_planes.background import in_thread
+from canarycore_planes.control_plane.plane import Plane
 from tests.hostile.honest import (
     GOOGLE_TOKEN,
     SECRET,

@@ -19,12 +19,12 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
-from tests.go_programs import Missing
-from tests.planes.bench import URL, App, Bench, DataPlane, bench
-from tests.planes.clients import Log, requests, users
-from tests.planes.contour import CONTOUR
-from tests.planes.network import NoNetworkError, own_network
-from tests.planes.skipper import SKIPPER
+from canarycore_planes.go_programs import Missing
+from canarycore_planes.bench import URL, App, Bench, DataPlane, bench
+from canarycore_planes.clients import Log, requests, users
+from canarycore_planes.data_planes.contour import CONTOUR
+from canarycore_planes.network import NoNetworkError, own_network
+from canarycore_planes.data_planes.skipper import SKIPPER
 
 DATA_PLANES: dict[str, DataPlane] = {"contour": CONTOUR, "skipper": SKIPPER}
 """The data planes of the session `planes`."""

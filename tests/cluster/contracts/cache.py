@@ -15,7 +15,7 @@ from canarycore_kubernetes.api.kinds import CONFIG_MAP
 from canarycore_runtime.mesh import Kind
 from tests.cluster.patience import until
 from tests.controlplane.proxy import Fault, Harm
-from tests.controlplane.real.plane import ADMIN
+from canarycore_planes.control_plane.plane import ADMIN
 
 DATA = View(kind=CONFIG_MAP, project=lambda body, _: body.get("data"), fields="metadata.name!=kube-root-ca.crt")
 

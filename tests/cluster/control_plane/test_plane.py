@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.controlplane.api import Api, ApiError, Json, eventually
+from canarycore_planes.control_plane.api import Api, ApiError, Json, eventually
 from tests.controlplane.proxy import Fault, Harm, Proxy
-from tests.controlplane.real.kubelet import Rule
-from tests.controlplane.real.plane import ADMIN, Plane
+from canarycore_planes.control_plane.kubelet import Rule
+from canarycore_planes.control_plane.plane import ADMIN, Plane
 
 
 def deployment(namespace: str, image: str = "podinfo:6.0.0") -> Json:

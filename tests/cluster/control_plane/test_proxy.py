@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 import urllib3
 
-from tests.controlplane.api import Api, ApiError, Json
+from canarycore_planes.control_plane.api import Api, ApiError, Json
 from tests.controlplane.proxy import Fault, Harm, Passage, Proxy
 
 LOST = urllib3.exceptions.ProtocolError

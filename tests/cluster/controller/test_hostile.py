@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import pytest
 
 from canarycore_kubernetes.deploy.objects import InstallOptions, objects
-from tests.controlplane.api import Api, ApiError, Json, eventually
-from tests.controlplane.real.plane import Plane
-from tests.controlplane.real.plane import plane as started
+from canarycore_planes.control_plane.api import Api, ApiError, Json, eventually
+from canarycore_planes.control_plane.plane import Plane
+from canarycore_planes.control_plane.plane import plane as started
 from tests.hostile.honest import TEAM, MissingPrometheus
 from tests.hostile.kinds import KINDS, Tenant, canary, objects_of
 from tests.hostile.server import RemoteServer, RemoteServers

@@ -28,8 +28,8 @@ from tests.cluster.endpoints import PATHS, outages
 from tests.cluster.watcher import watching
 from tests.cluster.workloads import BY_HPA, BY_KEDA, HPA_BODY, KEDA_BODY
 from tests.controlplane import rights
-from tests.controlplane.api import eventually
-from tests.controlplane.real.kubelet import Rule
+from canarycore_planes.control_plane.api import eventually
+from canarycore_planes.control_plane.kubelet import Rule
 
 PROVIDERS = ("kubernetes", "istio", "nginx")
 RECOMMENDED = "app.kubernetes.io/name"

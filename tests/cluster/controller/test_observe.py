@@ -24,7 +24,7 @@ from canarycore_kubernetes.options import Options
 from canarycore_kubernetes.resources.canaries import Canaries
 from tests.cluster.patience import until
 from tests.cluster.recorded_flagger import Peer, recording
-from tests.controlplane.api import eventually
+from canarycore_planes.control_plane.api import eventually
 from tests.controlplane.rights import OBSERVER, account, observing
 
 READS = {"get", "list", "watch"}

@@ -44,7 +44,7 @@ from tests.cluster.rollouts import (
 )
 from tests.cluster.watcher import Watcher, looks, violations, watching
 from tests.controlplane.proxy import WRITES, Fault, Harm, Passage, Proxy, proxied
-from tests.controlplane.real.plane import Plane
+from canarycore_planes.control_plane.plane import Plane
 
 LANES = 6
 """For each part; an even number, so that a lane's writes are all odd or all even."""

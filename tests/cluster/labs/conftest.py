@@ -28,12 +28,12 @@ from tests.cluster.labs import pages
 from tests.cluster.labs.bench import Bench
 from tests.conformance.story import POLLING
 from tests.controlplane import crds
-from tests.controlplane.api import Access, Api, Json, eventually
-from tests.controlplane.background import in_thread
-from tests.controlplane.real.binaries import binaries
-from tests.controlplane.real.plane import Plane, die_with_the_owner
-from tests.controlplane.real.plane import plane as started
-from tests.go_programs import Missing
+from canarycore_planes.control_plane.api import Access, Api, Json, eventually
+from canarycore_planes.background import in_thread
+from canarycore_planes.control_plane.binaries import binaries
+from canarycore_planes.control_plane.plane import Plane, die_with_the_owner
+from canarycore_planes.control_plane.plane import plane as started
+from canarycore_planes.go_programs import Missing
 
 FUNCTIONS = """
 set -e

@@ -15,8 +15,8 @@ from canarycore_kubernetes.api.leader_election import LEASE_NAME
 from tests.cluster.labs import pages
 from tests.cluster.labs.conftest import Reader
 from tests.conformance import test_seeds
-from tests.controlplane.api import Json, eventually
-from tests.controlplane.real.kubelet import Rule
+from canarycore_planes.control_plane.api import Json, eventually
+from canarycore_planes.control_plane.kubelet import Rule
 
 
 def deployed(reader: Reader, namespace: str) -> set[str]:

@@ -15,9 +15,9 @@ from canarycore.manifest import lint
 from canarycore_kubernetes.deploy.admission import find_rules
 from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS, InstallOptions, objects
 from tests.controlplane import crds
-from tests.controlplane.api import Api, ApiError, Json, eventually
-from tests.controlplane.real.plane import Plane
-from tests.controlplane.real.plane import plane as started
+from canarycore_planes.control_plane.api import Api, ApiError, Json, eventually
+from canarycore_planes.control_plane.plane import Plane
+from canarycore_planes.control_plane.plane import plane as started
 from tests.manifest.bounded import BOUNDED
 from tests.manifest.samples import annotated
 

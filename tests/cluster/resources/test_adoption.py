@@ -25,7 +25,7 @@ from canarycore_kubernetes.resources.canaries import Canaries
 from canarycore_runtime import Runner
 from tests.cluster.patience import until
 from tests.conformance.conftest import SHARED, traces
-from tests.controlplane.api import Access
+from canarycore_planes.control_plane.api import Access
 from tests.controlplane.rights import installed
 
 BUT_FOR = {"08-istio-session-affinity": re.compile(r"Cookie|generation")}

@@ -46,8 +46,8 @@ from tests.conformance.trace import (
     url_tail,
 )
 from tests.controlplane import endpoints
-from tests.controlplane.api import ApiError, eventually
-from tests.controlplane.real.kubelet import Rule
+from canarycore_planes.control_plane.api import ApiError, eventually
+from canarycore_planes.control_plane.kubelet import Rule
 from tests.controlplane.rights import installed
 from tests.servers import read_query, serving, vector
 
@@ -56,8 +56,8 @@ if TYPE_CHECKING:
 
     from canarycore.errors import Problem
     from tests.conformance.drivers.port import Done
-    from tests.controlplane.api import Access
-    from tests.controlplane.real.plane import Plane
+    from canarycore_planes.control_plane.api import Access
+    from canarycore_planes.control_plane.plane import Plane
 
 T = TypeVar("T")
 

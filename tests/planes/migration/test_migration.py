@@ -10,13 +10,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from tests.planes.bench import bench
+from canarycore_planes.bench import bench
 from tests.planes.migration.flagger import for_flagger, metrics_server
 from tests.planes.migration.journey import STATES, Migration, migrate
-from tests.planes.network import own_network
-from tests.planes.programs import program
+from canarycore_planes.network import own_network
+from canarycore_planes.programs import program
 from tests.planes.scenarios import demand_parts
-from tests.planes.skipper import SKIPPER
+from canarycore_planes.data_planes.skipper import SKIPPER
 
 pytestmark = [pytest.mark.planes, pytest.mark.timeout(1800)]
 

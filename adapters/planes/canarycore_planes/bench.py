@@ -31,9 +31,9 @@ from urllib3.exceptions import HTTPError
 
 from canarycore_kubernetes.deploy.objects import InstallOptions, objects
 from tests.controlplane import rights
-from tests.controlplane.api import Api, ApiError, Json, eventually
-from tests.controlplane.real.plane import Plane, die_with_the_owner, plane
-from tests.planes.pods import ProcessKubelet
+from canarycore_planes.control_plane.api import Api, ApiError, Json, eventually
+from canarycore_planes.control_plane.plane import Plane, die_with_the_owner, plane
+from canarycore_planes.pods import ProcessKubelet
 
 TARGET = "podinfo"
 """The name of each app's Deployment, Service and Canary."""

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from tests.go_programs import cached, run_go
+from canarycore_planes.go_programs import cached, run_go
 
 STAND_INS = Path(__file__).with_name("go")
 """The folder of the stand-ins: a folder for each module, with its module path in `go.mod`."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.controlplane.api import Json
-from tests.planes import gateway_api
-from tests.planes.bench import METRICS, PORT, TARGET, App, Bench, DataPlane
-from tests.planes.programs import PROGRAMS, envoy, module, program
+from canarycore_planes.control_plane.api import Json
+from canarycore_planes.data_planes import gateway_api
+from canarycore_planes.bench import METRICS, PORT, TARGET, App, Bench, DataPlane
+from canarycore_planes.programs import PROGRAMS, envoy, module, program
 
 _XDS, _HTTP, _HEALTH, _DEBUG = 8001, 8003, 8004, 6060
 _API = "projectcontour.io/v1"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from tests.go_programs import cached, on_path, run_go
+from canarycore_planes.go_programs import cached, on_path, run_go
 
 VERSION = "1.34.4"
 PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kubectl")

@@ -17,7 +17,7 @@ from http.cookies import SimpleCookie
 import aiohttp
 from attrs import define, field, frozen
 
-from tests.controlplane.background import in_background
+from canarycore_planes.background import in_background
 
 RATE = 30.0
 """Requests a second."""

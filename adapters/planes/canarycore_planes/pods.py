@@ -20,9 +20,9 @@ from pathlib import Path
 import aiohttp
 from attrs import define, field
 
-from tests.controlplane.api import Json
-from tests.controlplane.real.kubelet import Kubelet, Mode, _binding, _Pod
-from tests.controlplane.real.plane import die_with_the_owner
+from canarycore_planes.control_plane.api import Json
+from canarycore_planes.control_plane.kubelet import Kubelet, Mode, _binding, _Pod
+from canarycore_planes.control_plane.plane import die_with_the_owner
 
 APP = Path(__file__).with_name("app.py")
 BACK_OFF = 2.0

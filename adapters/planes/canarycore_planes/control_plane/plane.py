@@ -28,10 +28,10 @@ import urllib3
 from attrs import define, field, frozen
 
 from tests.controlplane import crds
-from tests.controlplane.api import Access, Api
-from tests.controlplane.real.audit import Audit
-from tests.controlplane.real.binaries import Binaries, binaries
-from tests.controlplane.real.kubelet import Kubelet
+from canarycore_planes.control_plane.api import Access, Api
+from canarycore_planes.control_plane.audit import Audit
+from canarycore_planes.control_plane.binaries import Binaries, binaries
+from canarycore_planes.control_plane.kubelet import Kubelet
 from tests.controlplane.verdicts import RouteController
 
 ADMIN = "admin"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.controlplane.api import Json
-from tests.planes.bench import METRICS, PORT, TARGET, App, Bench, DataPlane
-from tests.planes.programs import program
+from canarycore_planes.control_plane.api import Json
+from canarycore_planes.bench import METRICS, PORT, TARGET, App, Bench, DataPlane
+from canarycore_planes.programs import program
 
 
 def _start(bench: Bench) -> None:

@@ -1,6 +1,6 @@
 """500 Canaries that advance every 10 s, on a real API server.
 
-The control plane is that of the tests (tests/controlplane): etcd and kube-apiserver, without pods. In place of the
+The control plane is that of adapters/planes: etcd and kube-apiserver, without pods. In place of the
 controller manager and a kubelet, a stand-in writes the status of each Deployment after a change of its spec, with all
 replicas ready. The metrics server gives every query the same answer. The controller is `canary controller` with its
 default flags, in a process of its own.
@@ -45,7 +45,7 @@ from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_kubernetes.api.kinds import CANARY, DEPLOYMENT
 from canarycore_planes.background import in_background
 from tests.controlplane.in_memory.server import deployment_status
-from canarycore_planes.control_plane.plane import plane
+from tests.controlplane.plane import plane
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence

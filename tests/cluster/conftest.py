@@ -15,13 +15,13 @@ import pytest
 
 from canarycore_kubernetes.api.client import Client, connect
 from canarycore_kubernetes.api.cluster import Cluster
-from tests.controlplane import crds, rights
 from canarycore_planes.control_plane.api import Access, Api, Json
-from tests.controlplane.proxy import Proxy, proxied
 from canarycore_planes.control_plane.binaries import binaries
 from canarycore_planes.control_plane.plane import Plane
-from canarycore_planes.control_plane.plane import plane as started
 from canarycore_planes.go_programs import Missing
+from tests.controlplane import crds, rights
+from tests.controlplane.plane import plane as started
+from tests.controlplane.proxy import Proxy, proxied
 
 LAST = "test_role.py"
 """Looks back on what the others did."""

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from canarycore_kubernetes.deploy.objects import ELECTION, GROUP, ROUTING_RIGHTS, rules
-from tests.cluster.conftest import KEPT_LOGS
-from tests.controlplane import rights
 from canarycore_planes.control_plane.api import Api, ApiError, eventually
 from canarycore_planes.control_plane.audit import read
+from tests.cluster.conftest import KEPT_LOGS
+from tests.controlplane import rights
 
 FINALIZERS = (GROUP, "canaries/finalizers", "update")
 """Asked about inside the server, so no log tells of it. It has a test of its own."""

@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import yaml
 
-from canarycore_planes.control_plane.api import Api, Json
+from canarycore_planes.control_plane.api import Api, Json, define_kinds
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT.parent / "shared" / "crds"
@@ -22,14 +22,16 @@ ALL = (
     "keda",
 )  # fmt: skip
 
-_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-
 
 def install(api: Api, *names: str) -> None:
     """Create the kinds of these files; return when the server has established them."""
-    made = [api.apply(body) for name in names for body in definitions(name)]
-    for body in made:
-        api.eventually(f"{_PATH}/{body['metadata']['name']}", _established)
+    define_kinds(api, all_definitions(names))
+
+
+def all_definitions(names: Iterable[str]) -> Iterator[Json]:
+    """Yield the CustomResourceDefinitions of these files."""
+    for name in names:
+        yield from definitions(name)
 
 
 def definitions(name: str) -> Iterator[Json]:
@@ -39,8 +41,3 @@ def definitions(name: str) -> Iterator[Json]:
         raise FileNotFoundError(f"found no {os.path.relpath(path, ROOT)}: expected the CRDs beside the checkout")
     with path.open(encoding="utf-8") as file:  # a parser in C: the others take seconds for these files
         yield from (body for body in yaml.load_all(file, yaml.CSafeLoader) if body)
-
-
-def _established(body: Json) -> bool:
-    conditions = (body.get("status") or {}).get("conditions") or []
-    return any(found["type"] == "Established" and found["status"] == "True" for found in conditions)

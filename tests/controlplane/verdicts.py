@@ -13,8 +13,8 @@ from attrs import define
 from urllib3.exceptions import HTTPError
 
 from canarycore.foreign import get_items, get_value
-from canarycore_planes.control_plane.api import Api, ApiError, Json
 from canarycore_planes.background import in_thread
+from canarycore_planes.control_plane.api import Api, ApiError, Json
 
 _TIME = "2026-01-01T00:00:00Z"
 _PAUSE = 0.2

@@ -15,8 +15,8 @@ import pytest
 
 from canarycore import Phase, Routes
 from canarycore.errors import Refused, WorldError
-from tests.e2e.examples import load_example
 from canarycore_planes.go_programs import Missing, build
+from tests.e2e.examples import load_example
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]  # the first run builds flagd
 

@@ -25,8 +25,8 @@ from attrs import define, field
 
 from bench.cluster_parts import canary, controller, megabytes, prometheus, target
 from bench.fakeapi import api_server
-from tests.controlplane import crds
 from canarycore_planes.control_plane.api import Api, ApiError
+from tests.controlplane import crds
 from tests.controlplane.in_memory.server import daemon_set_status, deployment_status
 from tests.fuzz import samples
 from tests.fuzz.findings import Finding

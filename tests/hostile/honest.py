@@ -26,8 +26,8 @@ import urllib3
 from aiohttp import web
 from attrs import define, field, frozen
 
-from canarycore_planes.control_plane.api import Api, ApiError
 from canarycore_planes.background import in_background
+from canarycore_planes.control_plane.api import Api, ApiError
 from tests.hostile.kinds import canary, deployment, flaggers, hook, metric, secret
 from tests.hostile.server import LOOPBACK, free_port
 

@@ -39,10 +39,10 @@ from attrs import Factory, define, field, frozen
 
 from canarycore.phases import FINISHED
 from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS
-from tests.controlplane import rights
-from canarycore_planes.control_plane.api import Api, ApiError
 from canarycore_planes.background import in_thread
+from canarycore_planes.control_plane.api import Api, ApiError
 from canarycore_planes.control_plane.plane import Plane
+from tests.controlplane import rights
 from tests.hostile.honest import (
     GOOGLE_TOKEN,
     SECRET,

@@ -19,12 +19,13 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
-from canarycore_planes.go_programs import Missing
 from canarycore_planes.bench import URL, App, Bench, DataPlane, bench
 from canarycore_planes.clients import Log, requests, users
 from canarycore_planes.data_planes.contour import CONTOUR
-from canarycore_planes.network import NoNetworkError, own_network
 from canarycore_planes.data_planes.skipper import SKIPPER
+from canarycore_planes.go_programs import Missing
+from canarycore_planes.network import NoNetworkError, own_network
+from tests.controlplane.rights import installation
 
 DATA_PLANES: dict[str, DataPlane] = {"contour": CONTOUR, "skipper": SKIPPER}
 """The data planes of the session `planes`."""
@@ -267,7 +268,7 @@ def play(
     data_plane: DataPlane, folder: Path, side_by_side: Iterable[Scenario], alone: Iterable[Scenario] = ()
 ) -> Iterator[Stories]:
     """Start a bench, play scenarios on it, and yield their stories under way, by the names of the functions."""
-    with demand_parts(), own_network(), bench(data_plane, folder) as running:
+    with demand_parts(), own_network(), bench(data_plane, folder, installation(data_plane.provider)) as running:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             stories = {scenario.__name__: pool.submit(scenario, running) for scenario in side_by_side}
         with ThreadPoolExecutor(1) as pool:

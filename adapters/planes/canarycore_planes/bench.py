@@ -1,6 +1,6 @@
 """A cluster of processes with a real data plane, and the apps on it.
 
-    with bench(CONTOUR, folder) as running:
+    with bench(CONTOUR, folder, installation) as running:
         app = running.app("shop")
         app.begin()
         app.deploy("v2")
@@ -16,10 +16,9 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
 from functools import partial
@@ -27,12 +26,11 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, field, frozen
+from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError
 
-from canarycore_kubernetes.deploy.objects import InstallOptions, objects
-from tests.controlplane import rights
-from canarycore_planes.control_plane.api import Api, ApiError, Json, eventually
-from canarycore_planes.control_plane.plane import Plane, die_with_the_owner, plane
+from canarycore_planes.control_plane.api import Api, ApiError, Json, define_kinds, eventually
+from canarycore_planes.control_plane.plane import Plane, die_with_the_owner, run_control_plane
 from canarycore_planes.pods import ProcessKubelet
 
 TARGET = "podinfo"
@@ -82,12 +80,27 @@ class DataPlane:
     """All options of `spec.service` that it supports."""
 
 
+@frozen(kw_only=True)
+class Installation:
+    """The parts of an installed controller."""
+
+    definitions: Sequence[Json]
+    """The CustomResourceDefinitions of Canaries and the resources beside them."""
+    account: str
+    """The name of its service account."""
+    rules: Sequence[Json]
+    """The rules of its roles."""
+    command: Sequence[str]
+    """The command that starts it, without options."""
+
+
 @define
 class Bench:
     """A running bench."""
 
     plane: Plane
     data_plane: DataPlane
+    installation: Installation
     folder: Path
     apps: list[App] = field(factory=list)
     _processes: dict[str, subprocess.Popen[bytes]] = field(factory=dict)
@@ -153,12 +166,12 @@ class Bench:
 
     def start_controller(self) -> None:
         """Start `canary controller` with the rights that it is installed with."""
-        provider = self.data_plane.provider
-        access = rights.installed(self.api, _CONTROLLERS, [provider])
+        access = self.api.service_account(_CONTROLLERS, self.installation.account, self.installation.rules)
         config = self.plane.kubeconfig(access, "controller")
         self.start(
-            "controller", Path(sys.executable).with_name("canary"), "controller", "--kubeconfig", config,
-            "--mesh-provider", provider, "--metrics-server", PROMETHEUS, "--listen", "127.0.0.1", "--port", "8089",
+            "controller", *self.installation.command, "--kubeconfig", config,
+            "--mesh-provider", self.data_plane.provider, "--metrics-server", PROMETHEUS,
+            "--listen", "127.0.0.1", "--port", "8089",
         )  # fmt: skip
 
     # apps -----------------------------------------------------------------------------------------------------------
@@ -279,14 +292,8 @@ class App:
 
     def is_reachable(self) -> None:
         """Wait until the proxy answers for the host."""
-        pool = self.bench.api._pool
-
-        def look() -> bool:
-            with suppress(HTTPError):
-                return pool.request("GET", URL, headers={"Host": self.host}, timeout=2).status == 200
-            return False
-
-        eventually(look)
+        with PoolManager(retries=False) as pool:
+            eventually(lambda: _answers(pool, self.host))
 
     def events(self) -> list[str]:
         """Return the texts of the Canary's events."""
@@ -300,7 +307,9 @@ class App:
 
 
 @contextmanager
-def bench(data_plane: DataPlane, folder: Path, *, has_controller: bool = True) -> Iterator[Bench]:
+def bench(
+    data_plane: DataPlane, folder: Path, installation: Installation, *, has_controller: bool = True
+) -> Iterator[Bench]:
     """Start a bench. Raises Missing, and Broken if a server ends.
 
     has_controller: whether `canary controller` starts, with the Prometheus that it asks.
@@ -308,12 +317,13 @@ def bench(data_plane: DataPlane, folder: Path, *, has_controller: bool = True) -
     (folder / "pods").mkdir(parents=True)
     with ExitStack() as stack:
         node = partial(ProcessKubelet, folder=folder / "pods")
-        control = stack.enter_context(plane(kinds=(), node=node, verdicts=False))
-        running = Bench(control, data_plane, folder)
+        control = stack.enter_context(run_control_plane(node=node))
+        running = Bench(control, data_plane, installation, folder)
         stack.callback(running.pods.stop)
         stack.callback(running.stop)
         control.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _CONTROLLERS}})
-        _define(control.api, data_plane)
+        define_kinds(control.api, [*deepcopy(installation.definitions), *_read_definitions(data_plane)])
+        eventually(lambda: _is_served(control.api))
         data_plane.start(running)
         if has_controller:
             running.start_prometheus()
@@ -325,20 +335,20 @@ def bench(data_plane: DataPlane, folder: Path, *, has_controller: bool = True) -
         yield running
 
 
-def _define(api: Api, data_plane: DataPlane) -> None:
-    """Create the definitions of Canaries and of the data plane's objects."""
+def _read_definitions(data_plane: DataPlane) -> Iterator[Json]:
+    """Yield the CustomResourceDefinitions of the data plane's objects."""
     from ruamel.yaml import YAML
 
-    bodies = [*objects(InstallOptions(providers=(data_plane.provider,)))]
     for path in data_plane.definitions():
-        bodies += [body for body in YAML(typ="safe").load_all(path) if body]
-    definitions = [body for body in bodies if body["kind"] == "CustomResourceDefinition"]
-    for body in definitions:
-        api.apply(deepcopy(body))
-    for body in definitions:
-        path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{body['metadata']['name']}"
-        api.eventually(path, lambda body: "Established" in str(body.get("status")))
-    eventually(lambda: _is_served(api))
+        bodies = YAML(typ="safe").load_all(path)
+        yield from (body for body in bodies if body and body["kind"] == "CustomResourceDefinition")
+
+
+def _answers(pool: PoolManager, host: str) -> bool:
+    """Whether the proxy has a good answer for a host."""
+    with suppress(HTTPError):
+        return pool.request("GET", URL, headers={"Host": host}, timeout=2).status == 200
+    return False
 
 
 def _is_served(api: Api) -> bool:

@@ -1,4 +1,4 @@
-"""Programs of Go modules for tests, built once into the user's cache folder.
+"""Programs of Go modules, built once into the user's cache folder.
 
     build("flagd", Path("tests/e2e/flagd"))       the path of the program; the first call builds it
 
@@ -19,10 +19,12 @@ from pathlib import Path
 
 import platformdirs
 
+from canarycore.errors import CanaryError
+
 FLAGS = ("-mod=mod", "-p", "2", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w")
 
 
-class Missing(Exception):
+class Missing(CanaryError):
     """This machine lacks a program, or a part of its build. The text names the part and the remedy."""
 
 

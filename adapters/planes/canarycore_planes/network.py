@@ -16,11 +16,13 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from canarycore.errors import CanaryError
+
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 _SETUP = (("ip", "link", "set", "lo", "up"), ("ip", "route", "add", "local", "10.0.0.0/8", "dev", "lo"))
 
 
-class NoNetworkError(Exception):
+class NoNetworkError(CanaryError):
     """This machine gives no network namespace. The text names the remedy."""
 
 

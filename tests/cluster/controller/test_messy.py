@@ -23,13 +23,13 @@ from canarycore_kubernetes.api.kinds import (
     SERVICE,
 )
 from canarycore_kubernetes.resources.refusals import BLOCKED
+from canarycore_planes.control_plane.api import eventually
+from canarycore_planes.control_plane.kubelet import Rule
 from tests.adapters.mesh.meshes import mesh_of, render_context
 from tests.cluster.endpoints import PATHS, outages
 from tests.cluster.watcher import watching
 from tests.cluster.workloads import BY_HPA, BY_KEDA, HPA_BODY, KEDA_BODY
 from tests.controlplane import rights
-from canarycore_planes.control_plane.api import eventually
-from canarycore_planes.control_plane.kubelet import Rule
 
 PROVIDERS = ("kubernetes", "istio", "nginx")
 RECOMMENDED = "app.kubernetes.io/name"

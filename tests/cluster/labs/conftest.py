@@ -24,16 +24,16 @@ import pytest
 from attrs import define, field
 from urllib3.exceptions import HTTPError
 
+from canarycore_planes.background import in_thread
+from canarycore_planes.control_plane.api import Access, Api, Json, eventually
+from canarycore_planes.control_plane.binaries import binaries
+from canarycore_planes.control_plane.plane import Plane, die_with_the_owner
+from canarycore_planes.go_programs import Missing
 from tests.cluster.labs import pages
 from tests.cluster.labs.bench import Bench
 from tests.conformance.story import POLLING
 from tests.controlplane import crds
-from canarycore_planes.control_plane.api import Access, Api, Json, eventually
-from canarycore_planes.background import in_thread
-from canarycore_planes.control_plane.binaries import binaries
-from canarycore_planes.control_plane.plane import Plane, die_with_the_owner
-from canarycore_planes.control_plane.plane import plane as started
-from canarycore_planes.go_programs import Missing
+from tests.controlplane.plane import plane as started
 
 FUNCTIONS = """
 set -e

@@ -12,11 +12,11 @@ from collections.abc import Iterable
 import pytest
 
 from canarycore_kubernetes.api.leader_election import LEASE_NAME
+from canarycore_planes.control_plane.api import Json, eventually
+from canarycore_planes.control_plane.kubelet import Rule
 from tests.cluster.labs import pages
 from tests.cluster.labs.conftest import Reader
 from tests.conformance import test_seeds
-from canarycore_planes.control_plane.api import Json, eventually
-from canarycore_planes.control_plane.kubelet import Rule
 
 
 def deployed(reader: Reader, namespace: str) -> set[str]:

@@ -14,10 +14,10 @@ from ruamel.yaml import YAML
 from canarycore.manifest import lint
 from canarycore_kubernetes.deploy.admission import find_rules
 from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS, InstallOptions, objects
-from tests.controlplane import crds
 from canarycore_planes.control_plane.api import Api, ApiError, Json, eventually
 from canarycore_planes.control_plane.plane import Plane
-from canarycore_planes.control_plane.plane import plane as started
+from tests.controlplane import crds
+from tests.controlplane.plane import plane as started
 from tests.manifest.bounded import BOUNDED
 from tests.manifest.samples import annotated
 

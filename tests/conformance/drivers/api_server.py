@@ -28,6 +28,8 @@ from canarycore_kubernetes.controller import make_canaries, open_adapters
 from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS
 from canarycore_kubernetes.options import Options
 from canarycore_kubernetes.resources.canaries import Canaries, InvalidCanary
+from canarycore_planes.control_plane.api import ApiError, eventually
+from canarycore_planes.control_plane.kubelet import Rule
 from canarycore_runtime._calls import Limits
 from canarycore_runtime._driver import Driver, GoneError, LookAgainError
 from canarycore_runtime._slots import RunnerCapacity
@@ -46,8 +48,6 @@ from tests.conformance.trace import (
     url_tail,
 )
 from tests.controlplane import endpoints
-from canarycore_planes.control_plane.api import ApiError, eventually
-from canarycore_planes.control_plane.kubelet import Rule
 from tests.controlplane.rights import installed
 from tests.servers import read_query, serving, vector
 
@@ -55,9 +55,9 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from canarycore.errors import Problem
-    from tests.conformance.drivers.port import Done
     from canarycore_planes.control_plane.api import Access
     from canarycore_planes.control_plane.plane import Plane
+    from tests.conformance.drivers.port import Done
 
 T = TypeVar("T")
 

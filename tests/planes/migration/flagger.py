@@ -26,9 +26,9 @@ from typing import Any
 from aiohttp import web
 from attrs import define, evolve, field, frozen
 
-from canarycore_planes.control_plane.api import Json, eventually
 from canarycore_planes.background import in_background
 from canarycore_planes.bench import App, DataPlane
+from canarycore_planes.control_plane.api import Json, eventually
 from canarycore_planes.programs import PROGRAMS, module, program
 from tests.servers import read_query, serving, vector
 

@@ -1,4 +1,4 @@
-"""The tests' client of the API server: plain JSON, one call at a time; it finds kinds by discovery.
+"""A client of the API server: plain JSON, one call at a time. It finds kinds by discovery.
 
 api.apply({"apiVersion": "apps/v1", "kind": "Deployment", …})
 api.eventually(path, lambda body: body["status"].get("readyReplicas") == 1)
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -20,7 +20,9 @@ Json = dict[str, Any]
 _T = TypeVar("_T")
 
 MANAGER = "tests"
-"""The field manager under which tests write."""
+"""The field manager of its writes."""
+
+_KINDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
@@ -65,9 +67,8 @@ class Api:
     _plurals: dict[tuple[str, str], tuple[str, bool]] = field(factory=dict, init=False)
     _pool: urllib3.PoolManager = field(init=False)
 
-    @_pool.default
-    def _new_pool(self) -> urllib3.PoolManager:
-        return urllib3.PoolManager(ca_certs=self.access.authority or None, maxsize=8, retries=False)
+    def __attrs_post_init__(self) -> None:
+        self._pool = urllib3.PoolManager(ca_certs=self.access.authority or None, maxsize=8, retries=False)
 
     def request(
         self, method: str, path: str, body: Any = None, *, content: str = "application/json", **query: Any
@@ -180,6 +181,17 @@ class Api:
                 if "/" not in found["name"]:
                     self._plurals[version, found["kind"]] = found["name"], found["namespaced"]
         return self._plurals[version, kind]
+
+
+def define_kinds(api: Api, definitions: Iterable[Json]) -> None:
+    """Create CustomResourceDefinitions, and wait until the server has established them."""
+    for body in [api.apply(body) for body in definitions]:
+        api.eventually(f"{_KINDS}/{body['metadata']['name']}", _is_established)
+
+
+def _is_established(body: Json) -> bool:
+    conditions = (body.get("status") or {}).get("conditions") or []
+    return any(found["type"] == "Established" and found["status"] == "True" for found in conditions)
 
 
 def eventually(

@@ -21,8 +21,8 @@ from typing import Any, Literal
 import aiohttp
 from attrs import define, field, frozen
 
-from canarycore_planes.control_plane.api import Access, Json
 from canarycore_planes.background import in_background
+from canarycore_planes.control_plane.api import Access, Json
 
 NODE = "node-1"
 

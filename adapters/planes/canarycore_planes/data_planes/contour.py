@@ -1,13 +1,13 @@
-"""Contour with the Envoy that the tests' dependencies install."""
+"""Contour with the Envoy of a wheel."""
 
 from __future__ import annotations
 
 import subprocess
 from pathlib import Path
 
+from canarycore_planes.bench import METRICS, PORT, TARGET, App, Bench, DataPlane
 from canarycore_planes.control_plane.api import Json
 from canarycore_planes.data_planes import gateway_api
-from canarycore_planes.bench import METRICS, PORT, TARGET, App, Bench, DataPlane
 from canarycore_planes.programs import PROGRAMS, envoy, module, program
 
 _XDS, _HTTP, _HEALTH, _DEBUG = 8001, 8003, 8004, 6060

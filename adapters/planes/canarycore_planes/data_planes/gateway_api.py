@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from canarycore_planes.control_plane.api import Json
 from canarycore_planes.bench import TARGET, App, Bench
+from canarycore_planes.control_plane.api import Json
 from canarycore_planes.programs import module
 
 NAMESPACE, GATEWAY = "gateways", "edge"

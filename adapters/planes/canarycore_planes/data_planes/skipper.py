@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from canarycore_planes.control_plane.api import Json
 from canarycore_planes.bench import METRICS, PORT, TARGET, App, Bench, DataPlane
+from canarycore_planes.control_plane.api import Json
 from canarycore_planes.programs import program
 
 

@@ -18,7 +18,7 @@ from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_planes.control_plane.api import Access, Api, Json
 from canarycore_planes.control_plane.binaries import binaries
 from canarycore_planes.control_plane.plane import Plane
-from canarycore_planes.go_programs import Missing
+from canarycore_planes.go_programs import MissingProgram
 from tests.controlplane import crds, rights
 from tests.controlplane.plane import plane as started
 from tests.controlplane.proxy import Proxy, proxied
@@ -44,7 +44,7 @@ def plane() -> Iterator[Plane]:
     try:
         binaries()
         list(crds.definitions("flagger"))
-    except (Missing, FileNotFoundError) as error:
+    except (MissingProgram, FileNotFoundError) as error:
         (pytest.fail if "CI" in os.environ else pytest.skip)(str(error))
     with started() as running:
         yield running

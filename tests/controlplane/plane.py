@@ -13,7 +13,7 @@ from tests.controlplane.verdicts import RouteController
 
 @contextmanager
 def plane(kinds: tuple[str, ...] = crds.ALL, *, pods: bool = True) -> Iterator[Plane]:
-    """Run a control plane with the kinds of these files. Raises Missing, and Broken if a part ends.
+    """Run a control plane with the kinds of these files. Raises MissingProgram, and Broken if a part ends.
 
     pods: without them there is the API server alone. With them all routes are accepted.
     """

@@ -21,14 +21,9 @@ from attrs import define, field
 
 from canarycore_planes.bench import URL, App, Bench, DataPlane, bench
 from canarycore_planes.clients import Log, requests, users
-from canarycore_planes.data_planes.contour import CONTOUR
-from canarycore_planes.data_planes.skipper import SKIPPER
-from canarycore_planes.go_programs import Missing
+from canarycore_planes.go_programs import MissingProgram
 from canarycore_planes.network import NoNetworkError, own_network
 from tests.controlplane.rights import installation
-
-DATA_PLANES: dict[str, DataPlane] = {"contour": CONTOUR, "skipper": SKIPPER}
-"""The data planes of the session `planes`."""
 
 AT_ONCE = 4
 """Stories side by side, on two cores."""
@@ -222,7 +217,7 @@ def insiders(bench: Bench) -> Story:
         "match": [{"headers": {"x-canary": {"exact": "insider"}}}],
     }
     with open_story(bench.app("ab"), analysis=analysis) as story, ExitStack() as stack:
-        story.others = stack.enter_context(requests(URL, story.app.host, **{"x-canary": "insider"}))
+        story.others = stack.enter_context(requests(URL, story.app.host, headers={"x-canary": "insider"}))
         story.app.deploy("v2")
         finish(story)
     return story
@@ -281,7 +276,7 @@ def demand_parts() -> Iterator[None]:
     """Skip a test that lacks a part of its bench; in CI that is a failure."""
     try:
         yield
-    except (Missing, NoNetworkError) as problem:
+    except (MissingProgram, NoNetworkError) as problem:
         (pytest.fail if "CI" in os.environ else pytest.skip)(str(problem))
 
 

@@ -23,15 +23,18 @@ from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from attrs import define, field, frozen
 from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError
 
-from canarycore_planes.control_plane.api import Api, ApiError, Json, define_kinds, eventually
-from canarycore_planes.control_plane.plane import Plane, die_with_the_owner, run_control_plane
+from canarycore_planes.control_plane.api import Api, Json, RequestError, define_kinds, eventually
+from canarycore_planes.control_plane.plane import Plane, run_control_plane
 from canarycore_planes.pods import ProcessKubelet
+from canarycore_planes.processes import die_with_the_owner
+from canarycore_planes.programs import ModuleFile
 
 TARGET = "podinfo"
 """The name of each app's Deployment, Service and Canary."""
@@ -45,7 +48,9 @@ PROMETHEUS = "http://127.0.0.1:9090"
 INTERVAL = 10
 """Seconds between two steps of an analysis: Flagger's least."""
 
-_CONTROLLERS = "controllers"
+CONTROLLERS = "controllers"
+"""The namespace of the controller."""
+
 _CANARIES = "/apis/flagger.app/v1beta1/canaries"
 _PATIENCE = 180.0
 _GRACE = 20.0
@@ -54,11 +59,42 @@ _SCRAPE = {"scrape_interval": "2s", "scrape_timeout": "2s"}
 
 
 @frozen(kw_only=True)
+class Entry:
+    """The way of a host's requests to a Service."""
+
+    host: str
+    """The host."""
+    service: str
+    """The name of the Service."""
+    port: int = 80
+    """The port of the Service."""
+    name: str = TARGET
+    """The name of the object."""
+    namespace: str = ""
+    """The namespace of both; empty for the namespace of the request."""
+
+    @property
+    def metadata(self) -> Json:
+        """The metadata of the object."""
+        return {"name": self.name, **({"namespace": self.namespace} if self.namespace else {})}
+
+
+@frozen(kw_only=True)
 class DataPlane:
     """A data plane: how it starts, and what the owner of an app writes for it."""
 
     provider: str
     """The provider of the Canary."""
+    title: str
+    """Its controller and its proxy, for people."""
+    programs: tuple[str, ...]
+    """The programs that it needs, by their names in `PROGRAMS`."""
+    files: tuple[ModuleFile, ...] = ()
+    """The files that it needs of modules."""
+    entry: Callable[[Entry], Json]
+    """Return the object by which requests enter, if an owner has written none."""
+    read_host: Callable[[Json], str]
+    """Return the host that an owner's object leads in; empty for all other objects."""
     start: Callable[[Bench], None]
     """Start the controller and the proxy."""
     edge: Callable[[App], list[Json]]
@@ -166,7 +202,7 @@ class Bench:
 
     def start_controller(self) -> None:
         """Start `canary controller` with the rights that it is installed with."""
-        access = self.api.service_account(_CONTROLLERS, self.installation.account, self.installation.rules)
+        access = self.api.service_account(CONTROLLERS, self.installation.account, self.installation.rules)
         config = self.plane.kubeconfig(access, "controller")
         self.start(
             "controller", *self.installation.command, "--kubeconfig", config,
@@ -308,24 +344,34 @@ class App:
 
 @contextmanager
 def bench(
-    data_plane: DataPlane, folder: Path, installation: Installation, *, has_controller: bool = True
+    data_plane: DataPlane,
+    folder: Path,
+    installation: Installation,
+    *,
+    commands: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    has_controller: bool = True,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Bench]:
-    """Start a bench. Raises Missing, and Broken if a server ends.
+    """Start a bench. Raises MissingProgram, and Broken if a server ends.
 
-    has_controller: whether `canary controller` starts, with the Prometheus that it asks.
+    commands: the programs of images, beside the bench's own. has_controller: whether `canary controller` starts, with
+    the Prometheus that it asks. report: hears of each part that starts.
     """
     (folder / "pods").mkdir(parents=True)
     with ExitStack() as stack:
-        node = partial(ProcessKubelet, folder=folder / "pods")
+        node = partial(ProcessKubelet, folder=folder / "pods", commands=commands)
+        report("starting etcd, kube-apiserver and kube-controller-manager")
         control = stack.enter_context(run_control_plane(node=node))
         running = Bench(control, data_plane, installation, folder)
         stack.callback(running.pods.stop)
         stack.callback(running.stop)
-        control.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _CONTROLLERS}})
+        control.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": CONTROLLERS}})
         define_kinds(control.api, [*deepcopy(installation.definitions), *_read_definitions(data_plane)])
         eventually(lambda: _is_served(control.api))
+        report(f"starting {data_plane.title}")
         data_plane.start(running)
         if has_controller:
+            report("starting Prometheus and the controller")
             running.start_prometheus()
             running.start_controller()
         over = threading.Event()
@@ -352,7 +398,7 @@ def _answers(pool: PoolManager, host: str) -> bool:
 
 
 def _is_served(api: Api) -> bool:
-    with suppress(ApiError):
+    with suppress(RequestError):
         return api.list(_CANARIES) == []
     return False
 
@@ -360,7 +406,7 @@ def _is_served(api: Api) -> bool:
 def _watch(running: Bench, over: threading.Event) -> None:
     """Note each phase and weight of the apps' Canaries, until the bench ends. A new definition ends a watch."""
     while not over.wait(_PAUSE):
-        with suppress(ApiError, HTTPError, ValueError):
+        with suppress(RequestError, HTTPError, ValueError):
             for event in running.api.watch(_CANARIES):
                 _note(running, event["object"])
 

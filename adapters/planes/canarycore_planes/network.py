@@ -35,7 +35,7 @@ def own_network() -> Iterator[None]:
         if library.unshare(_NEW_NETWORK):
             raise NoNetworkError(_remedy(os.strerror(ctypes.get_errno())))
         try:
-            _set_up()
+            set_up()
             yield
         finally:
             if library.setns(before, _NEW_NETWORK):
@@ -44,7 +44,8 @@ def own_network() -> Iterator[None]:
         os.close(before)
 
 
-def _set_up() -> None:
+def set_up() -> None:
+    """Make all pod addresses local in the network of this process. Raises NoNetworkError."""
     for command in _SETUP:
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)

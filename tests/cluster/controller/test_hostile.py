@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from canarycore_kubernetes.deploy.objects import InstallOptions, objects
-from canarycore_planes.control_plane.api import Api, ApiError, Json, eventually
+from canarycore_planes.control_plane.api import Api, Json, RequestError, eventually
 from canarycore_planes.control_plane.plane import Plane
 from tests.controlplane.plane import plane as started
 from tests.hostile.honest import TEAM, MissingPrometheus
@@ -118,7 +118,7 @@ def _is_refused(api: Api, body: Json) -> bool:
     try:
         path = api.path(body, "default", named=False)
         api.request("POST", path, body, dryRun="All", fieldValidation="Ignore")
-    except ApiError as error:
+    except RequestError as error:
         return error.status in {400, 413, 422}
     return False
 

@@ -30,7 +30,7 @@ _PATIENCE = 60.0
 _POLL = 0.05
 
 
-class ApiError(Exception):
+class RequestError(Exception):
     """An answer of the API server that is no success."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -73,13 +73,13 @@ class Api:
     def request(
         self, method: str, path: str, body: Any = None, *, content: str = "application/json", **query: Any
     ) -> Json:
-        """Send one request. Raise ApiError if the answer is no success."""
+        """Send one request. Raise RequestError if the answer is no success."""
         headers = {"Authorization": f"Bearer {self.access.token}", "Content-Type": content}
         url = f"{self.access.server}{path}" + (f"?{urlencode(query)}" if query else "")
         data = None if body is None else json.dumps(body)
         answer = self._pool.request(method, url, body=data, headers=headers, timeout=30)
         if answer.status >= 400:
-            raise ApiError(answer.status, _message(answer.data))
+            raise RequestError(answer.status, _message(answer.data))
         found: Json = answer.json()
         return found
 
@@ -87,7 +87,7 @@ class Api:
         """Return an object, or None if there is none."""
         try:
             return self.request("GET", path)
-        except ApiError as error:
+        except RequestError as error:
             if error.status == 404:
                 return None
             raise
@@ -97,7 +97,7 @@ class Api:
         return items
 
     def watch(self, path: str, **query: Any) -> Iterator[Json]:
-        """The events of a collection, for as long as the API server tells them. Raises ApiError.
+        """The events of a collection, for as long as the API server tells them. Raises RequestError.
 
         From version 0 on, which means what there is: with no version an API server over Debian's etcd may say 504.
         """
@@ -106,7 +106,7 @@ class Api:
         answer = self._pool.request("GET", url, headers=headers, preload_content=False, timeout=None)
         with closing(answer):
             if answer.status >= 400:
-                raise ApiError(answer.status, _message(answer.data))
+                raise RequestError(answer.status, _message(answer.data))
             yield from map(json.loads, answer)
 
     def create(self, body: Json, namespace: str = "") -> Json:
@@ -125,7 +125,7 @@ class Api:
         """Delete an object. A missing object is no error."""
         try:
             self.request("DELETE", path, **query)
-        except ApiError as error:
+        except RequestError as error:
             if error.status != 404:
                 raise
 

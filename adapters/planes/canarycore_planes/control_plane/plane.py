@@ -11,7 +11,6 @@ for new kinds only every 30 s.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import secrets
@@ -32,6 +31,7 @@ from canarycore_planes.control_plane.api import Access, Api, Json, define_kinds
 from canarycore_planes.control_plane.audit import Audit
 from canarycore_planes.control_plane.binaries import Binaries, binaries
 from canarycore_planes.control_plane.kubelet import Kubelet
+from canarycore_planes.processes import die_with_the_owner
 
 ADMIN = "admin"
 
@@ -61,7 +61,6 @@ _AUDIT = {
 }
 _PATIENCE = 90.0
 _GRACE = 10.0
-_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
 @frozen(kw_only=True)
@@ -84,7 +83,7 @@ class Plane:
 def run_control_plane(
     definitions: Iterable[Json] = (), *, pods: bool = True, node: Callable[[Access], Kubelet] = Kubelet
 ) -> Iterator[Plane]:
-    """Run a control plane with these CustomResourceDefinitions. Raises Missing, and Broken if a part ends.
+    """Run a control plane with these CustomResourceDefinitions. Raises MissingProgram, and Broken if a part ends.
 
     pods: without them there is the API server alone, and nobody writes the status of a workload. node: makes its
     kubelet.
@@ -246,15 +245,3 @@ def _answers(url: str, authority: Path | None, token: str) -> bool:
         return pool.request("GET", url, headers={"Authorization": f"Bearer {token}"}, timeout=5).status == 200
     except urllib3.exceptions.HTTPError:
         return False
-
-
-_prctl = getattr(ctypes.CDLL(None), "prctl", None)  # looked up before any fork
-_owner = os.getpid()
-
-
-def die_with_the_owner() -> None:
-    """Between fork and exec: let the kernel kill this process at the end of the thread that started it."""
-    if _prctl is not None:
-        _prctl(_DEATH_SIGNAL, signal.SIGKILL)
-        if os.getppid() != _owner:  # the owner died before the call
-            os._exit(1)

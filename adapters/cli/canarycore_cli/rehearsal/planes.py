@@ -14,22 +14,35 @@ from typing import TYPE_CHECKING, NoReturn
 from canarycore import HookType
 from canarycore.policy import describe_policy
 from canarycore.text import format_timespan
-from canarycore_cli.console import OK, ROLLED_BACK, TROUBLE, BadInput, JsonLines, err, out, parse_approval, parse_pairs
+from canarycore_cli.console import (
+    BAD_INPUT,
+    OK,
+    ROLLED_BACK,
+    TROUBLE,
+    BadInput,
+    JsonLines,
+    err,
+    out,
+    parse_approval,
+    parse_pairs,
+)
 from canarycore_cli.manifests import read
 from canarycore_cli.rehearsal.plain import PlainPrinter
 from canarycore_cli.rehearsal.rehearse import GATES, describe_version, make_traffic, make_versions
 from canarycore_kubernetes.deploy.objects import ELECTION, NAME, InstallOptions, objects, rules
 from canarycore_planes.bench import Installation
 from canarycore_planes.data_planes.catalog import DATA_PLANES
+from canarycore_planes.go_programs import MissingProgram
 from canarycore_planes.rehearsal import requirements
 from canarycore_planes.rehearsal.manifest import StagedManifest, Unrehearsable, stage
-from canarycore_planes.rehearsal.namespaces import rehearse
+from canarycore_planes.rehearsal.namespaces import BenchError, rehearse
 from canarycore_planes.rehearsal.plan import RehearsalPlan, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import FrameType
 
+    from canarycore.errors import CanaryError
     from canarycore_cli.console import Json
     from canarycore_cli.rehearsal.rehearse import RehearsalOptions
     from canarycore_local.processes.versions import Version
@@ -61,33 +74,32 @@ def run(plane: str, options: RehearsalOptions, *, is_built: bool) -> int:
     if data_plane is None:
         raise BadInput(f"--plane {plane}: found no data plane of that name, expected {' or '.join(DATA_PLANES)}")
     _refuse_meaningless(options)
-    lines = JsonLines()
-    if not options.manifest:
-        if not is_built:
-            raise BadInput("found no MANIFEST, expected the file with the Canary to rehearse (or --build)")
-        requirements.build(data_plane, _print_progress)
-        _print_progress(f"the programs of --plane {plane} are built")
-        return OK
-    plan, remarks = make_plan(plane, options)
-    if is_built:
-        requirements.build(data_plane, _print_progress)
+    if not options.manifest and not is_built:
+        raise BadInput("found no MANIFEST, expected the file with the Canary to rehearse (or --build)")
+    planned = make_plan(plane, options) if options.manifest else None
     try:
+        if is_built:
+            requirements.build(data_plane, _print_progress)
+            _print_progress(f"the programs of --plane {plane} are built")
+        if planned is None:
+            return OK
         requirements.demand_parts(plane, data_plane)
+        return _perform(*planned, as_json=options.as_json)
     except requirements.MissingParts as error:
-        _print_missing(error)
-        return 2
-    listener = lines if options.as_json else BenchPrinter()
-    for remark in remarks:
-        listener({"seconds": 0.0, "kind": "remark", "text": remark})
-    try:
-        return _perform(plan, listener, lines)
+        return _print_lines(error, BAD_INPUT)
+    except (MissingProgram, BenchError) as error:
+        return _print_lines(error, TROUBLE)
     except KeyboardInterrupt:
         err().print("stopped: all processes have ended", style="yellow")
         return TROUBLE
 
 
-def _perform(plan: RehearsalPlan, listener: Callable[[Json], None], lines: JsonLines) -> int:
+def _perform(plan: RehearsalPlan, remarks: Sequence[str], *, as_json: bool) -> int:
     """Pass on the story of a rehearsal, and return the exit code."""
+    lines = JsonLines()
+    listener = lines if as_json else BenchPrinter()
+    for remark in remarks:
+        listener({"seconds": 0.0, "kind": "remark", "text": remark})
     with ExitStack() as stack:
         stack.enter_context(_interrupted_by(signal.SIGTERM, signal.SIGHUP))
         line: Json = {}
@@ -118,9 +130,11 @@ def _print_progress(text: str) -> None:
     err().print(text, markup=False)
 
 
-def _print_missing(error: requirements.MissingParts) -> None:
+def _print_lines(error: CanaryError, code: int) -> int:
+    """Print an error of several lines, and return the exit code."""
     for line in str(error).splitlines():
         err().print(line, style="red", markup=False)
+    return code
 
 
 # ---------------------------------------------------------------------------------------------------------------- plan
@@ -167,7 +181,7 @@ def make_plan(plane: str, options: RehearsalOptions) -> tuple[RehearsalPlan, Seq
 def _remarks(staged: StagedManifest, plan: RehearsalPlan, interval: float) -> Sequence[str]:
     speed = f"the controller works at the speed of the manifest: a step each {format_timespan(interval)}"
     title = DATA_PLANES[plan.plane].title
-    return (f"{title} route here, and the real controller runs the rollout", speed, *staged.remarks)
+    return (f"requests go through {title}, and the real controller runs the rollout", speed, *staged.remarks)
 
 
 def parse_gates(texts: Sequence[str], names: set[str]) -> Mapping[str, bool]:
@@ -216,18 +230,15 @@ class BenchPrinter:
     def __call__(self, line: Json) -> None:
         if line.get("kind") == "objects":
             self._objects.append(line)
-        elif line.get("kind") == "weight":
-            self._print_state(line)
+        elif line.get("kind") in _TEXTS:
+            text, style = _TEXTS[line["kind"]](line)
+            self._console.print(f"{line['seconds']:>7.1f}s  {text}", style=style, markup=False)
         else:
             if "outcome" in line:
                 self._print_objects()
             self._printer(line)
             if "outcome" in line:
                 self._print_answers(line)
-
-    def _print_state(self, line: Json) -> None:
-        text = f"{line['phase'] or 'no phase yet'}, weight {line['weight']}"
-        self._console.print(f"{line['seconds']:>7.1f}s  {text}", style="bold", markup=False)
 
     def _print_objects(self) -> None:
         """Print the routing objects at the largest weight below 100, and those of the end."""
@@ -242,6 +253,21 @@ class BenchPrinter:
 
     def _print_answers(self, line: Json) -> None:
         self._console.print(f"{line['answered']} requests answered by a pod, {line['lost']} lost", markup=False)
+
+
+def _describe_state(line: Json) -> tuple[str, str]:
+    return f"{line['phase'] or 'no phase yet'}, weight {line['weight']}", "bold"
+
+
+def _describe_split(line: Json) -> tuple[str, str]:
+    total = sum(line["versions"].values())
+    shares = ", ".join(f"{name} {100 * count / total:.1f}%" for name, count in line["versions"].items())
+    bad = f", {line['bad']} bad" if line["bad"] else ""
+    return f"  {line['requests']} requests, answered by {shares or 'no pod'}{bad}", "dim"
+
+
+_TEXTS: Mapping[str, Callable[[Json], tuple[str, str]]] = {"weight": _describe_state, "split": _describe_split}
+"""The text and the style of the kinds of lines that differ from those of the embedded Envoy."""
 
 
 def _to_yaml(bodies: Sequence[Json]) -> str:

@@ -2,10 +2,13 @@
 
     python -m canarycore_planes.rehearsal.stage MOUNT       by `rehearse`, with the plan as a line of stdin
 
-The lines are those of `canary rehearse --json`, and further kinds:
+The lines are those of `canary rehearse --json`, with these differences:
 
-    objects    the routing objects that the controller wrote, at a phase and weight
+    weight     phase too                  mirrored and matched are always false: the manifest says what they are
+    split      phase, versions (answers of each) too; measured is the percentage that the newest version answered
+    objects    phase, weight, objects: the routing objects that the controller wrote
     error      text of what ended the rehearsal
+    the last   answered (by a pod) and lost (by no pod) too
 """
 
 from __future__ import annotations
@@ -212,6 +215,7 @@ class Play:
             "matched": False,
             "phase": phase,
             "measured": round(100 * versions[self._label] / total, 2) if total else None,
+            "versions": dict(sorted(versions.items())),
             "requests": len(entries),
             "bad": sum(_is_bad(entry.status) for entry in entries),
         }

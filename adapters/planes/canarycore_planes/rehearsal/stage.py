@@ -43,7 +43,9 @@ from canarycore_planes.rehearsal.plan import IMAGE, RehearsalPlan
 
 _TICK = 0.5
 _SETTLED = 3.0
-"""Seconds of requests before a version comes, and after its end."""
+"""Seconds of requests before a version comes."""
+_FOLLOWED = 10.0
+"""Seconds of requests after the last end, within which the proxies follow the last routes."""
 _READY = 180.0
 """Seconds within which the Canary gets ready with the first version."""
 _PATIENCE = 30.0
@@ -117,10 +119,10 @@ class Play:
                   versions=list(self.plan.descriptions), speed=1, rps=self.plan.rate, address=URL)  # fmt: skip
         with self._traffic():
             for label in others:
-                self._settle()
+                self._settle(_SETTLED)
                 self._deploy(label)
                 self._wait(lambda: self._phase() in _ENDS, "the end of the rollout")
-            self._settle()
+            self._settle(_FOLLOWED)
         self._close_split()
         self._write_objects()
         self._write_end()
@@ -161,8 +163,8 @@ class Play:
             return bool(answer.headers.get("X-Version"))
         return False
 
-    def _settle(self) -> None:
-        end = time.monotonic() + _SETTLED
+    def _settle(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
         self._wait(lambda: time.monotonic() > end, "the last requests")
 
     def _wait(self, is_over: Callable[[], bool], what: str, seconds: float = float("inf")) -> None:

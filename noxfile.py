@@ -44,6 +44,7 @@ DISTRIBUTIONS = {
     "canarycore-loadtester": "adapters/loadtester",
     "canarycore-kubernetes": "adapters/kubernetes",
     "canarycore-local": "adapters/local",
+    "canarycore-planes": "adapters/planes",
     "canarycore-cli": "adapters/cli",
 }
 PACKAGES = {name: name.replace("-", "_") for name in DISTRIBUTIONS}

@@ -1,7 +1,7 @@
 """`python -m bench [NAME…] [--json]`: a table, or one JSON row a line.
 
 Without names it measures the quick cases. `cluster` and `cluster-10000` take minutes, need an otherwise idle machine,
-and have a table of their own. `cluster` needs a control plane (tests/controlplane); the first run builds it.
+and have a table of their own. `cluster` needs a control plane (adapters/planes); the first run builds it.
 """
 
 from __future__ import annotations

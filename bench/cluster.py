@@ -1,6 +1,6 @@
 """500 Canaries that advance every 10 s, on a real API server.
 
-The control plane is that of the tests (tests/controlplane): etcd and kube-apiserver, without pods. In place of the
+The control plane is that of adapters/planes: etcd and kube-apiserver, without pods. In place of the
 controller manager and a kubelet, a stand-in writes the status of each Deployment after a change of its spec, with all
 replicas ready. The metrics server gives every query the same answer. The controller is `canary controller` with its
 default flags, in a process of its own.
@@ -43,17 +43,17 @@ from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.client import connect
 from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_kubernetes.api.kinds import CANARY, DEPLOYMENT
-from tests.controlplane.background import in_background
+from canarycore_planes.background import in_background
 from tests.controlplane.in_memory.server import deployment_status
-from tests.controlplane.real.plane import plane
+from tests.controlplane.plane import plane
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from bench.cluster_parts import Controller
     from canarycore_kubernetes.api.client import Client
-    from tests.controlplane.api import Api, Json
-    from tests.controlplane.real.plane import Plane
+    from canarycore_planes.control_plane.api import Api, Json
+    from canarycore_planes.control_plane.plane import Plane
 
 COUNT = 500
 EXTRA = 20

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from bench.cluster_parts import Controller
     from bench.fakeapi import Server
-    from tests.controlplane.api import Json
+    from canarycore_planes.control_plane.api import Json
 
 COUNT = 10_000
 SEED = "seed"

@@ -23,7 +23,7 @@ from attrs import asdict, field, frozen
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
-    from tests.controlplane.api import Json
+    from canarycore_planes.control_plane.api import Json
 
 NAME = "podinfo"
 OLD, NEW = f"{NAME}:6.0.0", f"{NAME}:6.0.1"

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from attrs import asdict, frozen
 
-from tests.controlplane.api import Access, Api, Json
+from canarycore_planes.control_plane.api import Access, Api, Json
 from tests.controlplane.in_memory.server import fake
 
 if TYPE_CHECKING:

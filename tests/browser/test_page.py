@@ -15,9 +15,9 @@ import pytest
 from canarycore import Rung
 from canarycore.results import RolloutEnd
 from canarycore_kubernetes.api.kinds import CANARY, KINDS
+from canarycore_planes.control_plane.api import Api
 from tests.adapters.page.samples import FAILED, HOSTILE, NOW, PROGRESSING, SUCCEEDED, analysis
 from tests.cluster.controller.test_controller import canary, target
-from tests.controlplane.api import Api
 from tests.controlplane.in_memory.server import faked
 
 MANIFEST = Path(__file__).parents[2] / "examples" / "manifests" / "flagger-appmesh-guide" / "canary.yaml"

@@ -15,13 +15,13 @@ import pytest
 
 from canarycore_kubernetes.api.client import Client, connect
 from canarycore_kubernetes.api.cluster import Cluster
+from canarycore_planes.control_plane.api import Access, Api, Json
+from canarycore_planes.control_plane.binaries import binaries
+from canarycore_planes.control_plane.plane import Plane
+from canarycore_planes.go_programs import MissingProgram
 from tests.controlplane import crds, rights
-from tests.controlplane.api import Access, Api, Json
+from tests.controlplane.plane import plane as started
 from tests.controlplane.proxy import Proxy, proxied
-from tests.controlplane.real.binaries import binaries
-from tests.controlplane.real.plane import Plane
-from tests.controlplane.real.plane import plane as started
-from tests.go_programs import Missing
 
 LAST = "test_role.py"
 """Looks back on what the others did."""
@@ -44,7 +44,7 @@ def plane() -> Iterator[Plane]:
     try:
         binaries()
         list(crds.definitions("flagger"))
-    except (Missing, FileNotFoundError) as error:
+    except (MissingProgram, FileNotFoundError) as error:
         (pytest.fail if "CI" in os.environ else pytest.skip)(str(error))
     with started() as running:
         yield running

@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from attrs import define, field
 
 from canarycore.questions import MetricAnswer
+from canarycore_planes.control_plane.api import eventually
 from tests.controlplane import endpoints
-from tests.controlplane.api import eventually
 from tests.manifest.samples import shared
 
 AUTHOR = "flagger"

@@ -32,11 +32,11 @@ from canarycore_kubernetes import controller
 from canarycore_kubernetes.api.leader_election import LeaderElection, LeaseTimes
 from canarycore_kubernetes.deploy.objects import rules
 from canarycore_kubernetes.options import Options
+from canarycore_planes.background import in_background
+from canarycore_planes.control_plane.api import Access, Api, Json
+from canarycore_planes.control_plane.plane import Plane
 from tests.cluster.watcher import NAME, Answered, Stand
-from tests.controlplane.api import Access, Api, Json
-from tests.controlplane.background import in_background
 from tests.controlplane.proxy import Proxy
-from tests.controlplane.real.plane import Plane
 from tests.servers import read_query, serving, vector
 
 LABELS = {"app": NAME}

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from canarycore_kubernetes.deploy.objects import ELECTION, GROUP, ROUTING_RIGHTS, rules
+from canarycore_planes.control_plane.api import Api, RequestError, eventually
+from canarycore_planes.control_plane.audit import read
 from tests.cluster.conftest import KEPT_LOGS
 from tests.controlplane import rights
-from tests.controlplane.api import Api, ApiError, eventually
-from tests.controlplane.real.audit import read
 
 FINALIZERS = (GROUP, "canaries/finalizers", "update")
 """Asked about inside the server, so no log tells of it. It has a test of its own."""
@@ -72,12 +72,12 @@ def test_without_the_right_to_a_canarys_finalizers_nothing_can_be_owned_by_it(ap
     canary = api.create({"apiVersion": f"{GROUP}/v1beta1", "kind": "Canary", "metadata": metadata, "spec": spec})
     shipped = rules(["kubernetes"])
     without = [rule for rule in shipped if FINALIZERS[1] not in rule["resources"]]
-    with pytest.raises(ApiError, match="blockOwnerDeletion"):
+    with pytest.raises(RequestError, match="blockOwnerDeletion"):
         Api(access_of(without)).create(service(namespace, canary))
     controller = Api(access_of(shipped))
 
     def made():
-        with suppress(ApiError):
+        with suppress(RequestError):
             return controller.create(service(namespace, canary))
 
     assert eventually(made)

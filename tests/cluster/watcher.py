@@ -51,8 +51,8 @@ from canarycore.phases import ACTIVE, IDLE, PROMOTED, PROMOTION, TRANSITIONS
 from canarycore_kubernetes.api.metadata import KEPT_REVISIONS, REVISION, get_annotation, get_annotation_list
 from canarycore_kubernetes.resources.status_codec import read_status
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_facts, revisions
-from tests.controlplane.api import Access, Json
-from tests.controlplane.background import in_background
+from canarycore_planes.background import in_background
+from canarycore_planes.control_plane.api import Access, Json
 from tests.controlplane.proxy import Passage
 
 NAME = "podinfo"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from canarycore_planes.control_plane.plane import Plane
 from tests.conformance.drivers.api_server import ClusterDriver
 from tests.conformance.leftovers import different
 from tests.conformance.trace import Trace
 from tests.conformance.verdict import judge
-from tests.controlplane.real.plane import Plane
 
 pytestmark = pytest.mark.cluster
 

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 
-from tests.controlplane.real.plane import plane
+from tests.controlplane.plane import plane
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.controlplane.api import Api, ApiError, Json, eventually
+from canarycore_planes.control_plane.api import Api, Json, RequestError, eventually
 
 Make = Callable[..., Json]
 
@@ -211,6 +211,6 @@ def status_of(ask: Callable[[], object]) -> int:
     """Return the HTTP status of a request, 200 for a success."""
     try:
         ask()
-    except ApiError as error:
+    except RequestError as error:
         return error.status
     return 200

@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import yaml
 
-from tests.controlplane.api import Api, Json
+from canarycore_planes.control_plane.api import Api, Json, define_kinds
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT.parent / "shared" / "crds"
@@ -22,18 +22,16 @@ ALL = (
     "keda",
 )  # fmt: skip
 
-_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-
 
 def install(api: Api, *names: str) -> None:
     """Create the kinds of these files; return when the server has established them."""
-    define(api, *(body for name in names for body in definitions(name)))
+    define_kinds(api, all_definitions(names))
 
 
-def define(api: Api, *bodies: Json) -> None:
-    """Create these definitions; return when the server has established them."""
-    for body in [api.apply(body) for body in bodies]:
-        api.eventually(f"{_PATH}/{body['metadata']['name']}", _established)
+def all_definitions(names: Iterable[str]) -> Iterator[Json]:
+    """Yield the CustomResourceDefinitions of these files."""
+    for name in names:
+        yield from definitions(name)
 
 
 def definitions(name: str) -> Iterator[Json]:
@@ -70,8 +68,3 @@ def argos() -> Iterator[Json]:
                 "versions": [version],
             },
         }
-
-
-def _established(body: Json) -> bool:
-    conditions = (body.get("status") or {}).get("conditions") or []
-    return any(found["type"] == "Established" and found["status"] == "True" for found in conditions)

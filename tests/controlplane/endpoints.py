@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tests.controlplane.api import Api, Json
+from canarycore_planes.control_plane.api import Api, Json
 
 KIND = ("discovery.k8s.io/v1", "EndpointSlice")
 """The API version and the kind of endpoints."""

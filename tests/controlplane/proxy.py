@@ -25,8 +25,8 @@ import aiohttp
 from aiohttp import web
 from attrs import define, evolve, field, frozen
 
-from tests.controlplane.api import Access
-from tests.controlplane.background import in_background
+from canarycore_planes.background import in_background
+from canarycore_planes.control_plane.api import Access
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _REVIEWS = re.compile(r"reviews$|/token$")  # questions in the shape of writes

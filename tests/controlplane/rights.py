@@ -10,11 +10,22 @@ refused(requests)       the requests that no right of the controller allows
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from canarycore_kubernetes.deploy.objects import ELECTION, NAME, OBSERVER, observer_rules, rules
-from tests.controlplane.api import Access, Api, Json
-from tests.controlplane.real.audit import Request
+from canarycore_kubernetes.deploy.objects import (
+    ELECTION,
+    NAME,
+    OBSERVER,
+    InstallOptions,
+    objects,
+    observer_rules,
+    rules,
+)
+from canarycore_planes.bench import Installation
+from canarycore_planes.control_plane.api import Access, Api, Json
+from canarycore_planes.control_plane.audit import Request
 
 Right = tuple[str, str, str]
 """API group, resource, verb."""
@@ -28,6 +39,17 @@ _ACCOUNT = re.compile(rf"system:serviceaccount:[^:]+:{NAME}")
 def installed(api: Api, namespace: str, providers: Iterable[str]) -> Access:
     """Create the account and the rights of a controller for these providers, in this namespace."""
     return api.service_account(namespace, NAME, [*rules(providers), *ELECTION])
+
+
+def installation(provider: str) -> Installation:
+    """Return what `canary install` installs for a provider."""
+    bodies = objects(InstallOptions(providers=(provider,)))
+    return Installation(
+        definitions=[body for body in bodies if body["kind"] == "CustomResourceDefinition"],
+        account=NAME,
+        rules=[*rules([provider]), *ELECTION],
+        command=(str(Path(sys.executable).with_name("canary")), "controller"),
+    )
 
 
 def observing(api: Api, namespace: str, providers: Iterable[str]) -> Access:

@@ -13,8 +13,8 @@ from attrs import define
 from urllib3.exceptions import HTTPError
 
 from canarycore.foreign import get_items, get_value
-from tests.controlplane.api import Api, ApiError, Json
-from tests.controlplane.background import in_thread
+from canarycore_planes.background import in_thread
+from canarycore_planes.control_plane.api import Api, Json, RequestError
 
 _TIME = "2026-01-01T00:00:00Z"
 _PAUSE = 0.2
@@ -79,7 +79,7 @@ class RouteController:
     def _run(self, over: threading.Event) -> None:
         while not over.wait(_PAUSE):
             for resource, path in _COLLECTIONS.items():
-                with suppress(ApiError, HTTPError):
+                with suppress(RequestError, HTTPError):
                     for body in get_items(self.api.get(path), "items"):
                         self._judge(path, body, VERDICTS[resource](body))
 
@@ -88,5 +88,5 @@ class RouteController:
             return
         metadata = body["metadata"]
         one = path.replace("/v1/", f"/v1/namespaces/{metadata['namespace']}/") + f"/{metadata['name']}/status"
-        with suppress(ApiError, HTTPError):  # the route may have changed or gone
+        with suppress(RequestError, HTTPError):  # the route may have changed or gone
             self.api.patch(one, {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": status})

@@ -15,8 +15,8 @@ import pytest
 
 from canarycore import Phase, Routes
 from canarycore.errors import Refused, WorldError
+from canarycore_planes.go_programs import MissingProgram, build
 from tests.e2e.examples import load_example
-from tests.go_programs import Missing, build
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]  # the first run builds flagd
 
@@ -39,7 +39,7 @@ FLAGS = {
 def flagd() -> Path:
     try:
         return build("flagd", Path(__file__).with_name("flagd"))
-    except Missing as missing:
+    except MissingProgram as missing:
         (pytest.fail if "CI" in os.environ else pytest.skip)(str(missing))
 
 

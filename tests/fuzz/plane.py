@@ -25,8 +25,8 @@ from attrs import define, field
 
 from bench.cluster_parts import canary, controller, megabytes, prometheus, target
 from bench.fakeapi import api_server
+from canarycore_planes.control_plane.api import Api, RequestError
 from tests.controlplane import crds
-from tests.controlplane.api import Api, ApiError
 from tests.controlplane.in_memory.server import daemon_set_status, deployment_status
 from tests.fuzz import samples
 from tests.fuzz.findings import Finding
@@ -162,7 +162,7 @@ class Plane:
                 self._send("POST", self.api.path(body, named=False), text)
             else:
                 self._send("PATCH", path, text)
-        except (ApiError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
+        except (RequestError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
             return False
         return True
 

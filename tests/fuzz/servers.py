@@ -25,9 +25,9 @@ from canarycore.errors import WorldError
 from canarycore.notices import Notice, NoticeKind
 from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQuestion
 from canarycore_hooks.webhook import EventHook, WebhookClient
+from canarycore_planes.background import in_background
 from canarycore_runtime import load
 from canarycore_runtime.registry import installed
-from tests.controlplane.background import in_background
 from tests.fuzz.mutation import expand, to_text
 from tests.fuzz.targets import Target
 

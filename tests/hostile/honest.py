@@ -26,8 +26,8 @@ import urllib3
 from aiohttp import web
 from attrs import define, field, frozen
 
-from tests.controlplane.api import Api, ApiError
-from tests.controlplane.background import in_background
+from canarycore_planes.background import in_background
+from canarycore_planes.control_plane.api import Api, RequestError
 from tests.hostile.kinds import canary, deployment, flaggers, hook, metric, secret
 from tests.hostile.server import LOOPBACK, free_port
 
@@ -253,7 +253,7 @@ def stories(api: Api, namespace: str) -> Iterator[Stories]:
             try:
                 for event in api.watch(f"/apis/flagger.app/v1beta1/namespaces/{namespace}/canaries", timeoutSeconds=5):
                     seen.see(event["object"])
-            except (ApiError, urllib3.exceptions.HTTPError, ValueError):
+            except (RequestError, urllib3.exceptions.HTTPError, ValueError):
                 time.sleep(0.1)
 
     thread = threading.Thread(target=follow, daemon=True)

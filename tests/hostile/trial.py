@@ -39,10 +39,10 @@ from attrs import Factory, define, field, frozen
 
 from canarycore.phases import FINISHED
 from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS
+from canarycore_planes.background import in_thread
+from canarycore_planes.control_plane.api import Api, RequestError
+from canarycore_planes.control_plane.plane import Plane
 from tests.controlplane import rights
-from tests.controlplane.api import Api, ApiError
-from tests.controlplane.background import in_thread
-from tests.controlplane.real.plane import Plane
 from tests.hostile.honest import (
     GOOGLE_TOKEN,
     SECRET,
@@ -393,7 +393,7 @@ def _make(api: Api, tenant: Tenant, name: str, kind: Kind) -> list[str]:
             api.request("POST", api.path(body, named=False), body, fieldValidation="Ignore")
             if body["kind"] == "Canary" and kind.status is not None:
                 api.patch(f"{api.path(body)}/status", {"status": kind.status(name)})
-        except ApiError as error:
+        except RequestError as error:
             refused.append(f"{name}: {body['kind']}: {str(error)[:200]}")
     return refused
 
@@ -408,7 +408,7 @@ def _unrest(api: Api, tenant: Tenant) -> Iterator[None]:
         for number, path in enumerate(cycle(paths)):
             if over.wait(UNREST):
                 return
-            with suppress(ApiError):
+            with suppress(RequestError):
                 api.patch(path, {"metadata": {"annotations": {"unrest": str(number)}}})
 
     with in_thread(change):

@@ -22,6 +22,7 @@ PACKAGES = (
     "canarycore_loadtester",
     "canarycore_kubernetes",
     "canarycore_local",
+    "canarycore_planes",
     "canarycore_cli",
 )
 NEEDS = {
@@ -34,6 +35,7 @@ NEEDS = {
     "canarycore_loadtester": {"canarycore", "canarycore_runtime", "canarycore_loadtester"},
     "canarycore_kubernetes": {"canarycore", "canarycore_runtime", "canarycore_kubernetes"},
     "canarycore_local": {"canarycore", "canarycore_runtime", "canarycore_local"},
+    "canarycore_planes": {"canarycore", "canarycore_planes"},
     "canarycore_cli": {"canarycore", "canarycore_runtime", "canarycore_cli"},
 }
 """The packages of canarycore that come with each package."""
@@ -103,6 +105,12 @@ def local() -> None:
     import_module("canarycore_runtime").load("routers", "local")
 
 
+def planes() -> None:
+    """Check that a bench names the programs that this machine lacks."""
+    program = "from canarycore_planes.go_programs import on_path; on_path('contour', 'build it')"
+    assert "contour: found none on the PATH; build it" in error_of(program)
+
+
 def cli() -> None:
     """Check that the command lints and simulates, and that a rehearsal names the missing distribution."""
     assert command("lint", str(CANARY)).returncode == 0
@@ -113,7 +121,11 @@ def cli() -> None:
 
 
 CHECKS = dict(
-    zip(PACKAGES, (core, runtime, metrics, hooks, mesh, notifiers, loadtester, kubernetes, local, cli), strict=True)
+    zip(
+        PACKAGES,
+        (core, runtime, metrics, hooks, mesh, notifiers, loadtester, kubernetes, local, planes, cli),
+        strict=True,
+    )
 )
 
 

@@ -13,8 +13,19 @@ from tests.house.projects import OURS, PROJECTS, ROOT, Project, imported
 every = pytest.mark.parametrize("project", PROJECTS, ids=str)
 
 
-def test_there_are_ten_distributions():
-    expected = {"runtime", "metrics", "hooks", "mesh", "notifiers", "loadtester", "kubernetes", "local", "cli"}
+def test_there_are_eleven_distributions():
+    expected = {
+        "runtime",
+        "metrics",
+        "hooks",
+        "mesh",
+        "notifiers",
+        "loadtester",
+        "kubernetes",
+        "local",
+        "planes",
+        "cli",
+    }
     assert {"canarycore"} | {f"canarycore-{name}" for name in expected} == OURS
 
 

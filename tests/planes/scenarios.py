@@ -19,15 +19,11 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
-from tests.go_programs import Missing
-from tests.planes.bench import URL, App, Bench, DataPlane, bench
-from tests.planes.clients import Log, requests, users
-from tests.planes.contour import CONTOUR
-from tests.planes.network import NoNetworkError, own_network
-from tests.planes.skipper import SKIPPER
-
-DATA_PLANES: dict[str, DataPlane] = {"contour": CONTOUR, "skipper": SKIPPER}
-"""The data planes of the session `planes`."""
+from canarycore_planes.bench import URL, App, Bench, DataPlane, bench
+from canarycore_planes.clients import Log, requests, users
+from canarycore_planes.go_programs import MissingProgram
+from canarycore_planes.network import NoNetworkError, own_network
+from tests.controlplane.rights import installation
 
 AT_ONCE = 4
 """Stories side by side, on two cores."""
@@ -221,7 +217,7 @@ def insiders(bench: Bench) -> Story:
         "match": [{"headers": {"x-canary": {"exact": "insider"}}}],
     }
     with open_story(bench.app("ab"), analysis=analysis) as story, ExitStack() as stack:
-        story.others = stack.enter_context(requests(URL, story.app.host, **{"x-canary": "insider"}))
+        story.others = stack.enter_context(requests(URL, story.app.host, headers={"x-canary": "insider"}))
         story.app.deploy("v2")
         finish(story)
     return story
@@ -267,7 +263,7 @@ def play(
     data_plane: DataPlane, folder: Path, side_by_side: Iterable[Scenario], alone: Iterable[Scenario] = ()
 ) -> Iterator[Stories]:
     """Start a bench, play scenarios on it, and yield their stories under way, by the names of the functions."""
-    with demand_parts(), own_network(), bench(data_plane, folder) as running:
+    with demand_parts(), own_network(), bench(data_plane, folder, installation(data_plane.provider)) as running:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             stories = {scenario.__name__: pool.submit(scenario, running) for scenario in side_by_side}
         with ThreadPoolExecutor(1) as pool:
@@ -280,7 +276,7 @@ def demand_parts() -> Iterator[None]:
     """Skip a test that lacks a part of its bench; in CI that is a failure."""
     try:
         yield
-    except (Missing, NoNetworkError) as problem:
+    except (MissingProgram, NoNetworkError) as problem:
         (pytest.fail if "CI" in os.environ else pytest.skip)(str(problem))
 
 

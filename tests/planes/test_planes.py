@@ -10,7 +10,8 @@ from math import sqrt
 
 import pytest
 
-from tests.planes.scenarios import ALONE, DATA_PLANES, OPTIONAL, SIDE_BY_SIDE, Stories, get_story, play
+from canarycore_planes.data_planes.catalog import DATA_PLANES
+from tests.planes.scenarios import ALONE, OPTIONAL, SIDE_BY_SIDE, Stories, get_story, play
 
 DEVIATIONS = 4.5
 """Standard deviations by which a share may differ from its weight."""

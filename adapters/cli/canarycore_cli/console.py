@@ -47,6 +47,7 @@ _DISTRIBUTIONS = {
     "canarycore_metrics": "canarycore-metrics",
     "canarycore_kubernetes": "canarycore-kubernetes",
     "canarycore_loadtester": "canarycore-loadtester",
+    "canarycore_planes": "canarycore-planes",
     "aiolimiter": "canarycore-kubernetes",
     "kubernetes_asyncio": "canarycore-kubernetes",
     "ruamel": "canarycore[yaml]",

@@ -383,16 +383,29 @@ def rehearse(
     page: Annotated[
         bool, typer.Option("--page", help="Serve a web page of the rehearsal, and print its address.")
     ] = False,
+    plane: Annotated[
+        str,
+        typer.Option(
+            metavar="contour|skipper",
+            help="Run the controller and a real ingress controller of this name, without a cluster, in place of Envoy.",
+        ),
+    ] = "",
+    build: Annotated[
+        bool, typer.Option("--build", help="With --plane: build its programs once, which needs Go and takes minutes.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Rehearse a policy on this machine: a real Envoy, two versions of a service, real requests.
 
     The command starts the old version, then rolls out the new one as the manifest says. Without commands for the
-    versions it runs a small built-in service, with faults on demand. Ctrl-C ends everything. Exit code 0: promoted,
-    3: rolled back.
+    versions it runs a small built-in service, with faults on demand. With --plane the manifest's routing objects are
+    tried on the real controller and data plane, at the speed of the manifest. Ctrl-C ends everything. Exit code 0:
+    promoted, 3: rolled back.
     """
     from canarycore_cli.rehearsal.rehearse import RehearsalOptions, run
 
+    if build and not plane:
+        raise BadInput("--build: found no --plane, expected the data plane whose programs to build")
     options = RehearsalOptions(
         manifest=manifest,
         canary=canary,
@@ -415,6 +428,10 @@ def rehearse(
         as_json=as_json,
         has_page=page,
     )
+    if plane:
+        from canarycore_cli.rehearsal import planes
+
+        raise typer.Exit(planes.run(plane, options, is_built=build))
     raise typer.Exit(run(options))
 
 

@@ -37,7 +37,7 @@ pytest.importorskip("canarycore_kubernetes", reason="canarycore-kubernetes is no
 from canarycore_cli.rehearsal import folders
 from canarycore_kubernetes.api.kinds import KINDS
 from canarycore_local.store import STORE, SqliteStore
-from tests.controlplane.api import Api, Json
+from canarycore_planes.control_plane.api import Api, Json
 from tests.controlplane.in_memory.server import faked
 
 COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]

@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 from canarycore_kubernetes.api.kinds import by_object
 from canarycore_kubernetes.deploy.network_policy import Destination
 from canarycore_kubernetes.deploy.objects import InstallOptions, objects
+from canarycore_planes.control_plane.api import Api
 from tests.adapters.cli.conftest import Canary, Result
-from tests.controlplane.api import Api
 from tests.controlplane.in_memory.server import faked
 
 GIVEN = (

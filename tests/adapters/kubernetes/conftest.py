@@ -10,7 +10,7 @@ import pytest
 from canarycore_kubernetes.api.client import connect
 from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_kubernetes.api.kinds import KINDS, REPLICA_SET
-from tests.controlplane.api import Api
+from canarycore_planes.control_plane.api import Api
 from tests.controlplane.in_memory.server import faked
 from tests.controlplane.proxy import proxied
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.controlplane.api import Api, Json
+from canarycore_planes.control_plane.api import Api, Json
 from tests.controlplane.contract import ServerContract, told
 from tests.controlplane.in_memory.server import Fake, faked
 

@@ -12,10 +12,10 @@ from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.client import connect
 from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_kubernetes.api.kinds import CONFIG_MAP
+from canarycore_planes.control_plane.plane import ADMIN
 from canarycore_runtime.mesh import Kind
 from tests.cluster.patience import until
 from tests.controlplane.proxy import Fault, Harm
-from tests.controlplane.real.plane import ADMIN
 
 DATA = View(kind=CONFIG_MAP, project=lambda body, _: body.get("data"), fields="metadata.name!=kube-root-ca.crt")
 

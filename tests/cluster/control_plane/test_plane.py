@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.controlplane.api import Api, ApiError, Json, eventually
+from canarycore_planes.control_plane.api import Api, Json, RequestError, eventually
+from canarycore_planes.control_plane.kubelet import PodRule
+from canarycore_planes.control_plane.plane import ADMIN, Plane
 from tests.controlplane.proxy import Fault, Harm, Proxy
-from tests.controlplane.real.kubelet import Rule
-from tests.controlplane.real.plane import ADMIN, Plane
 
 
 def deployment(namespace: str, image: str = "podinfo:6.0.0") -> Json:
@@ -44,9 +44,9 @@ def test_a_deployment_gets_ready_and_its_requests_are_counted(plane: Plane, api:
 def test_a_rule_holds_for_the_pods_that_there_are_and_for_new_ones(plane: Plane, api: Api, namespace: str):
     path = api.path(api.create(deployment(namespace)))
     api.eventually(path, ready(2))
-    plane.kubelet.rules(Rule(namespace=namespace, name="podinfo", mode="never"))
+    plane.kubelet.rules(PodRule(namespace=namespace, name="podinfo", mode="never"))
     api.eventually(path, ready(0))
-    plane.kubelet.rules(Rule(namespace=namespace, name="podinfo", image="6.0.1", mode="crash"))
+    plane.kubelet.rules(PodRule(namespace=namespace, name="podinfo", image="6.0.1", mode="crash"))
     api.eventually(path, ready(2))
     api.apply(deployment(namespace, "podinfo:6.0.1"))
     restarts = f"/api/v1/namespaces/{namespace}/pods"
@@ -88,7 +88,7 @@ def test_a_service_account_has_the_rights_of_its_role(plane: Plane, api: Api, na
     mark = plane.audit.mark()
     path = api.path(deployment(namespace))
     assert eventually(lambda: _allowed(controller, path))
-    with pytest.raises(ApiError, match="cannot create"):
+    with pytest.raises(RequestError, match="cannot create"):
         controller.create(deployment(namespace))
     user = f"system:serviceaccount:{namespace}:controller"
     refused = [found for found in plane.audit.requests(mark, user=user) if found.verb == "create"]
@@ -99,7 +99,7 @@ def _allowed(controller: Api, path: str) -> bool:
     """A role takes a moment."""
     try:
         controller.get(path)
-    except ApiError:
+    except RequestError:
         return False
     return True
 
@@ -107,7 +107,7 @@ def _allowed(controller: Api, path: str) -> bool:
 def test_a_refused_write_is_not_applied(api: Api, proxy: Proxy, namespace: str):
     proxy.inject(Fault(Harm.ANSWER, status=409, methods=("POST",)))
     through = Api(proxy.access)
-    with pytest.raises(ApiError, match="409"):
+    with pytest.raises(RequestError, match="409"):
         through.create(deployment(namespace))
     assert api.get(api.path(deployment(namespace))) is None
     assert through.create(deployment(namespace))["metadata"]["uid"]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.controlplane.api import Access, Api, eventually
-from tests.controlplane.real.plane import Plane
+from canarycore_planes.control_plane.api import Access, Api, eventually
+from canarycore_planes.control_plane.plane import Plane
 
 ROOT = Path(__file__).parents[3]
 

@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 import urllib3
 
-from tests.controlplane.api import Api, ApiError, Json
+from canarycore_planes.control_plane.api import Api, Json, RequestError
 from tests.controlplane.proxy import Fault, Harm, Passage, Proxy
 
 LOST = urllib3.exceptions.ProtocolError
@@ -62,7 +62,7 @@ def test_a_fault_lets_the_first_requests_pass_and_ends(proxy: Proxy, through: Ap
         try:
             through.list(path)
             found.append(200)
-        except ApiError as error:
+        except RequestError as error:
             found.append(error.status)
     assert found == [200, 500, 500, 200]
     assert [passage.harm for passage in proxy.log] == [None, Harm.ANSWER, Harm.ANSWER, None]

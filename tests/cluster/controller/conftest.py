@@ -9,7 +9,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 import pytest
 from aiohttp import web
 
-from tests.controlplane.background import in_background
+from canarycore_planes.background import in_background
 from tests.servers import read_query, serving, vector
 
 

@@ -19,10 +19,10 @@ import pytest
 from typer.testing import CliRunner
 
 from canarycore_cli.main import app
-from tests.controlplane.api import Access, Api, Json, eventually
-from tests.controlplane.real.binaries import binaries
-from tests.controlplane.real.plane import Plane
-from tests.controlplane.real.plane import plane as started
+from canarycore_planes.control_plane.api import Access, Api, Json, eventually
+from canarycore_planes.control_plane.binaries import binaries
+from canarycore_planes.control_plane.plane import Plane
+from tests.controlplane.plane import plane as started
 
 ROOT = Path(__file__).parents[3]
 SHOP = "shop"

@@ -10,7 +10,7 @@ import urllib.request
 from copy import deepcopy
 
 from canarycore_kubernetes.api.leader_election import LEASE_NAME as LEASE
-from tests.controlplane.api import eventually
+from canarycore_planes.control_plane.api import eventually
 from tests.controlplane.rights import account
 
 LABELS = {"app": "podinfo"}

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import pytest
 
 from canarycore_kubernetes.deploy.objects import InstallOptions, objects
-from tests.controlplane.api import Api, ApiError, Json, eventually
-from tests.controlplane.real.plane import Plane
-from tests.controlplane.real.plane import plane as started
+from canarycore_planes.control_plane.api import Api, Json, RequestError, eventually
+from canarycore_planes.control_plane.plane import Plane
+from tests.controlplane.plane import plane as started
 from tests.hostile.honest import TEAM, MissingPrometheus
 from tests.hostile.kinds import KINDS, Tenant, canary, objects_of
 from tests.hostile.server import RemoteServer, RemoteServers
@@ -118,7 +118,7 @@ def _is_refused(api: Api, body: Json) -> bool:
     try:
         path = api.path(body, "default", named=False)
         api.request("POST", path, body, dryRun="All", fieldValidation="Ignore")
-    except ApiError as error:
+    except RequestError as error:
         return error.status in {400, 413, 422}
     return False
 

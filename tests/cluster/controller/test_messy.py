@@ -23,13 +23,13 @@ from canarycore_kubernetes.api.kinds import (
     SERVICE,
 )
 from canarycore_kubernetes.resources.refusals import BLOCKED
+from canarycore_planes.control_plane.api import eventually
+from canarycore_planes.control_plane.kubelet import PodRule
 from tests.adapters.mesh.meshes import mesh_of, render_context
 from tests.cluster.endpoints import PATHS, outages
 from tests.cluster.watcher import watching
 from tests.cluster.workloads import BY_HPA, BY_KEDA, HPA_BODY, KEDA_BODY
 from tests.controlplane import rights
-from tests.controlplane.api import eventually
-from tests.controlplane.real.kubelet import Rule
 
 PROVIDERS = ("kubernetes", "istio", "nginx")
 RECOMMENDED = "app.kubernetes.io/name"
@@ -287,7 +287,7 @@ def test_a_foreign_object_with_a_composed_name_stops_the_rollout_and_stays(shop,
 
 def test_a_command_replaces_a_primary_that_is_down(shop):
     shop.begin("down")
-    shop.plane.kubelet.rules(Rule(namespace=shop.namespace, name="down-primary", image=FIRST, mode="never"))
+    shop.plane.kubelet.rules(PodRule(namespace=shop.namespace, name="down-primary", image=FIRST, mode="never"))
     assert eventually(lambda: not shop.get(DEPLOYMENT, "down-primary")["status"].get("availableReplicas"))
     shop.edit(CANARY, "down", {"spec": {"skipAnalysis": False}})
     shop.deploy("down", SECOND)

@@ -22,9 +22,9 @@ from canarycore_kubernetes.observer.observer import Observer, read_only_cluster
 from canarycore_kubernetes.observer.report import ComparisonReport
 from canarycore_kubernetes.options import Options
 from canarycore_kubernetes.resources.canaries import Canaries
+from canarycore_planes.control_plane.api import eventually
 from tests.cluster.patience import until
 from tests.cluster.recorded_flagger import Peer, recording
-from tests.controlplane.api import eventually
 from tests.controlplane.rights import OBSERVER, account, observing
 
 READS = {"get", "list", "watch"}

@@ -6,7 +6,7 @@ import pytest
 
 from canarycore_kubernetes.api.ownership import OWNER_ANNOTATION
 from tests.cluster.controller.test_controller import ANALYSIS, canary, phase, target
-from tests.controlplane.real.plane import plane as started
+from tests.controlplane.plane import plane as started
 
 ROUTES = "/apis/networking.istio.io/v1beta1/namespaces/{}/virtualservices"
 STEPS = {"stepWeight": 50, "maxWeight": 50}

@@ -19,11 +19,11 @@ from attrs import field, frozen
 from canarycore_kubernetes.api.client import REQUEST_TIMEOUT, connect
 from canarycore_kubernetes.controller import run_controller
 from canarycore_kubernetes.options import Options
+from canarycore_planes.control_plane.api import Access
+from canarycore_planes.control_plane.plane import Plane
 from tests.cluster.rollouts import BAD, FIRST, Measured, account, bring, create, ended, hastened, measured
 from tests.cluster.watcher import Watcher, idle_writes, looks, violations, watching
-from tests.controlplane.api import Access
 from tests.controlplane.proxy import Fault, Harm, proxied
-from tests.controlplane.real.plane import Plane
 
 BESIDE = 30
 """Cases that run at a time."""

@@ -29,6 +29,7 @@ from pathlib import Path
 import pytest
 from attrs import define, field, frozen
 
+from canarycore_planes.control_plane.plane import Plane
 from tests.cluster.rollouts import (
     BAD,
     FIRST,
@@ -44,7 +45,6 @@ from tests.cluster.rollouts import (
 )
 from tests.cluster.watcher import Watcher, looks, violations, watching
 from tests.controlplane.proxy import WRITES, Fault, Harm, Passage, Proxy, proxied
-from tests.controlplane.real.plane import Plane
 
 LANES = 6
 """For each part; an even number, so that a lane's writes are all odd or all even."""

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from attrs import field, frozen
 
+from canarycore_planes.control_plane.plane import Plane
 from tests.cluster.rollouts import (
     BAD,
     FIRST,
@@ -32,7 +33,6 @@ from tests.cluster.rollouts import (
 )
 from tests.cluster.watcher import Version, Watcher, looks, usurped, violations, watching
 from tests.controlplane.proxy import Passage, proxied
-from tests.controlplane.real.plane import Plane
 
 STOPPED_AT = (1, 3, 6, 9, 11, 13, 16, 19)
 """Writes of a promotion at which the leader is stopped; 0 stands for not at all."""

@@ -16,11 +16,11 @@ from canarycore import Phase, Status
 from canarycore._ladder import INITIAL_RUNG, Rung
 from canarycore_kubernetes.api.metadata import REVISION
 from canarycore_kubernetes.resources.status_codec import write_status
+from canarycore_planes.control_plane.api import Json
+from canarycore_planes.control_plane.plane import Plane
 from tests.cluster.rollouts import BAD, FIRST, bring, controllers, create, ended, hastened, measured
 from tests.cluster.watcher import NAME, Answered, Version, idle_writes, looks, steps, violations, watching
-from tests.controlplane.api import Json
 from tests.controlplane.proxy import Passage, proxied
-from tests.controlplane.real.plane import Plane
 
 PRIMARY = f"{NAME}-primary"
 

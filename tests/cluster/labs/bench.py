@@ -15,8 +15,8 @@ from contextlib import asynccontextmanager, contextmanager
 from aiohttp import web
 from attrs import define, field
 
-from tests.controlplane.api import Api, Json
-from tests.controlplane.background import in_background
+from canarycore_planes.background import in_background
+from canarycore_planes.control_plane.api import Api, Json
 from tests.servers import read_query, serving, vector
 
 GOOD: dict[str, float] = {"rate": 100.0, "duration": 0.1}

@@ -24,16 +24,17 @@ import pytest
 from attrs import define, field
 from urllib3.exceptions import HTTPError
 
+from canarycore_planes.background import in_thread
+from canarycore_planes.control_plane.api import Access, Api, Json, eventually
+from canarycore_planes.control_plane.binaries import binaries
+from canarycore_planes.control_plane.plane import Plane
+from canarycore_planes.go_programs import MissingProgram
+from canarycore_planes.processes import die_with_the_owner
 from tests.cluster.labs import pages
 from tests.cluster.labs.bench import Bench
 from tests.conformance.story import POLLING
 from tests.controlplane import crds
-from tests.controlplane.api import Access, Api, Json, eventually
-from tests.controlplane.background import in_thread
-from tests.controlplane.real.binaries import binaries
-from tests.controlplane.real.plane import Plane, die_with_the_owner
-from tests.controlplane.real.plane import plane as started
-from tests.go_programs import Missing
+from tests.controlplane.plane import plane as started
 
 FUNCTIONS = """
 set -e
@@ -197,7 +198,7 @@ def lab_plane() -> Iterator[Plane]:
     """
     try:
         binaries()
-    except Missing as error:
+    except MissingProgram as error:
         (pytest.fail if "CI" in os.environ else pytest.skip)(str(error))
     with started(kinds=()) as running:
         files = [f"--filename={crds.FOLDER / name}.yaml" for name in ("gateway-api", "appmesh")]

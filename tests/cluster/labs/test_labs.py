@@ -12,11 +12,11 @@ from collections.abc import Iterable
 import pytest
 
 from canarycore_kubernetes.api.leader_election import LEASE_NAME
+from canarycore_planes.control_plane.api import Json, eventually
+from canarycore_planes.control_plane.kubelet import PodRule
 from tests.cluster.labs import pages
 from tests.cluster.labs.conftest import Reader
 from tests.conformance import test_seeds
-from tests.controlplane.api import Json, eventually
-from tests.controlplane.real.kubelet import Rule
 
 
 def deployed(reader: Reader, namespace: str) -> set[str]:
@@ -97,7 +97,7 @@ def test_the_guide(reader: Reader):
 def test_the_configmap_lab(reader: Reader):
     reader.open("configmap.md")
     assert "account-primary" in reader.follow("Deploy")
-    reader.plane.kubelet.rules(Rule(namespace="shop", name="account", mode="crash"))
+    reader.plane.kubelet.rules(PodRule(namespace="shop", name="account", mode="crash"))
     output = reader.follow("Change the ConfigMap")
     reader.plane.kubelet.rules()
     assert "//mariadb-shop:" in output, "the copy of the primary has the right name"

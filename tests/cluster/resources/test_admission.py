@@ -14,10 +14,10 @@ from ruamel.yaml import YAML
 from canarycore.manifest import lint
 from canarycore_kubernetes.deploy.admission import find_rules
 from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS, InstallOptions, objects
+from canarycore_planes.control_plane.api import Api, Json, RequestError, eventually
+from canarycore_planes.control_plane.plane import Plane
 from tests.controlplane import crds
-from tests.controlplane.api import Api, ApiError, Json, eventually
-from tests.controlplane.real.plane import Plane
-from tests.controlplane.real.plane import plane as started
+from tests.controlplane.plane import plane as started
 from tests.manifest.bounded import BOUNDED
 from tests.manifest.samples import annotated
 
@@ -364,7 +364,7 @@ def test_a_canary_that_was_there_before_the_policy_can_be_commanded_and_ends(ins
     eventually(lambda: refusal(installed, spec(analysis(stepWeight=None))))
     path = installed.path(body)
     installed.patch(path, {"metadata": {"annotations": {"canarycore/command": "abort 1"}}})
-    with pytest.raises(ApiError, match="no-step"):
+    with pytest.raises(RequestError, match="no-step"):
         installed.patch(path, {"spec": {"suspend": True}})
     installed.delete(path)
     installed.patch(path, {"metadata": {"finalizers": None}})
@@ -376,7 +376,7 @@ def test_a_new_subscription_of_an_existing_canary_is_checked(installed: Api):
     installed.create(body)
     path = installed.path(body)
     installed.patch(path, {"metadata": {"annotations": {"canarycore/subscribe.error.slack": "dev"}}})
-    with pytest.raises(ApiError, match="subscription"):
+    with pytest.raises(RequestError, match="subscription"):
         installed.patch(path, {"metadata": {"annotations": {"canarycore/subscribe.all.slack": "dev"}}})
     installed.patch(path, {"metadata": {"annotations": {"canarycore/subscribe.error.slack": None}}})
     installed.delete(path)
@@ -395,7 +395,7 @@ def refusal(api: Api, manifest: Json) -> str:
     path = f"/apis/flagger.app/v1beta1/namespaces/{namespace}/{KIND[manifest['kind']]}"
     try:
         api.request("POST", path, manifest, dryRun="All", fieldValidation="Strict")
-    except ApiError as error:
+    except RequestError as error:
         return str(error)
     return ""
 

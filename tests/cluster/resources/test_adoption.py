@@ -22,10 +22,10 @@ from canarycore_kubernetes.api.kinds import CANARY
 from canarycore_kubernetes.controller import open_adapters
 from canarycore_kubernetes.options import Options
 from canarycore_kubernetes.resources.canaries import Canaries
+from canarycore_planes.control_plane.api import Access
 from canarycore_runtime import Runner
 from tests.cluster.patience import until
 from tests.conformance.conftest import SHARED, traces
-from tests.controlplane.api import Access
 from tests.controlplane.rights import installed
 
 BUT_FOR = {"08-istio-session-affinity": re.compile(r"Cookie|generation")}

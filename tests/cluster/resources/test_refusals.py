@@ -9,8 +9,8 @@ import pytest
 from canarycore_kubernetes import controller
 from canarycore_kubernetes.api.client import connect
 from canarycore_kubernetes.deploy.objects import rules
+from canarycore_planes.control_plane.api import eventually
 from tests.cluster.troubled import HPA_REFERENCE, INGRESS_REFERENCE, TroubledCanary
-from tests.controlplane.api import eventually
 
 SCALED_REFERENCE = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "absent"}
 

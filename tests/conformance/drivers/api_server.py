@@ -28,6 +28,8 @@ from canarycore_kubernetes.controller import make_canaries, open_adapters
 from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS
 from canarycore_kubernetes.options import Options
 from canarycore_kubernetes.resources.canaries import Canaries, InvalidCanary
+from canarycore_planes.control_plane.api import RequestError, eventually
+from canarycore_planes.control_plane.kubelet import PodRule
 from canarycore_runtime._calls import Limits
 from canarycore_runtime._driver import Driver, GoneError, LookAgainError
 from canarycore_runtime._slots import RunnerCapacity
@@ -46,8 +48,6 @@ from tests.conformance.trace import (
     url_tail,
 )
 from tests.controlplane import endpoints
-from tests.controlplane.api import ApiError, eventually
-from tests.controlplane.real.kubelet import Rule
 from tests.controlplane.rights import installed
 from tests.servers import read_query, serving, vector
 
@@ -55,9 +55,9 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from canarycore.errors import Problem
+    from canarycore_planes.control_plane.api import Access
+    from canarycore_planes.control_plane.plane import Plane
     from tests.conformance.drivers.port import Done
-    from tests.controlplane.api import Access
-    from tests.controlplane.real.plane import Plane
 
 T = TypeVar("T")
 
@@ -192,7 +192,7 @@ class Stage:
         await self._servers.aclose()
         self.plane.kubelet.rules()
         api, path = self.plane.api, f"{API_GROUP}/namespaces/{self.trace.namespace}/canaries"
-        with suppress(ApiError):
+        with suppress(RequestError):
             api.patch(f"{path}/{self._name}", {"metadata": {"finalizers": None}})
         api.delete(f"/api/v1/namespaces/{self.trace.namespace}")
 
@@ -353,7 +353,7 @@ class Stage:
         for rule in self.rules:
             ready = rule["mode"] == "ready" and self._waited(rule)
             rules.append(
-                Rule(
+                PodRule(
                     namespace=self.trace.namespace,
                     name=rule["name"],
                     image=rule.get("image", ""),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from canarycore.foreign import get_integer, get_items, get_texts
-from tests.controlplane.api import Json
+from canarycore_planes.control_plane.api import Json
 
 if TYPE_CHECKING:
     from tests.controlplane.in_memory.objects import Key, Objects, Resource

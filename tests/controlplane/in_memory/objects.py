@@ -24,7 +24,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from tests.controlplane.api import Json
+from canarycore_planes.control_plane.api import Json
 
 HISTORY = 20_000
 """The number of changes of a kind in the history."""

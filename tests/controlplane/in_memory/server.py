@@ -25,9 +25,9 @@ from contextlib import asynccontextmanager, contextmanager
 from aiohttp import web
 from attrs import define, field, frozen
 
+from canarycore_planes.background import in_background
+from canarycore_planes.control_plane.api import Access, Json
 from canarycore_runtime.mesh import Kind
-from tests.controlplane.api import Access, Json
-from tests.controlplane.background import in_background
 from tests.controlplane.in_memory.endpoints import EndpointSlices
 from tests.controlplane.in_memory.objects import (
     Change,

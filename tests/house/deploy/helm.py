@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.go_programs import cached, run_go
+from canarycore_planes.go_programs import cached, run_go
 
 VERSION = "3.16.4"
 MODULE = f"helm.sh/helm/v3/cmd/helm@v{VERSION}"

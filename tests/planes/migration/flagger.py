@@ -26,10 +26,10 @@ from typing import Any
 from aiohttp import web
 from attrs import define, evolve, field, frozen
 
-from tests.controlplane.api import Json, eventually
-from tests.controlplane.background import in_background
-from tests.planes.bench import App, DataPlane
-from tests.planes.programs import PROGRAMS, module, program
+from canarycore_planes.background import in_background
+from canarycore_planes.bench import App, DataPlane
+from canarycore_planes.control_plane.api import Json, eventually
+from canarycore_planes.programs import PROGRAMS, module, program
 from tests.servers import read_query, serving, vector
 
 NAME = "flagger"

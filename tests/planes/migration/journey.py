@@ -14,9 +14,9 @@ from pathlib import Path
 from attrs import define, field, frozen
 
 from canarycore_kubernetes.api.metadata import is_revision
-from tests.controlplane.api import Json, eventually
-from tests.planes.bench import INTERVAL, TARGET, URL, Bench
-from tests.planes.clients import Log, requests
+from canarycore_planes.bench import INTERVAL, TARGET, URL, Bench
+from canarycore_planes.clients import Log, requests
+from canarycore_planes.control_plane.api import Json, eventually
 from tests.planes.migration.flagger import NAME, PATIENCE, CommandResult, MetricsServer, Site
 
 RATE = 10.0

@@ -10,13 +10,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from tests.planes.bench import bench
+from canarycore_planes.bench import bench
+from canarycore_planes.data_planes.skipper import SKIPPER
+from canarycore_planes.network import own_network
+from canarycore_planes.programs import program
+from tests.controlplane.rights import installation
 from tests.planes.migration.flagger import for_flagger, metrics_server
 from tests.planes.migration.journey import STATES, Migration, migrate
-from tests.planes.network import own_network
-from tests.planes.programs import program
 from tests.planes.scenarios import demand_parts
-from tests.planes.skipper import SKIPPER
 
 pytestmark = [pytest.mark.planes, pytest.mark.timeout(1800)]
 
@@ -47,7 +48,7 @@ def migrations(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         with (
             own_network(),
             metrics_server() as metrics,
-            bench(for_flagger(SKIPPER), folder, has_controller=False) as running,
+            bench(for_flagger(SKIPPER), folder, installation(SKIPPER.provider), has_controller=False) as running,
             ThreadPoolExecutor(len(STATES)) as pool,
         ):
             kubeconfig = running.plane.kubeconfig(name="user")

@@ -9,9 +9,9 @@ import time
 import uuid
 
 from canarycore_kubernetes.resources.canaries import COMMAND, COMMAND_MANAGER
-from tests.controlplane.api import Json, eventually
-from tests.planes.bench import INTERVAL, TARGET, URL, App, Bench
-from tests.planes.clients import requests
+from canarycore_planes.bench import INTERVAL, TARGET, URL, App, Bench
+from canarycore_planes.clients import requests
+from canarycore_planes.control_plane.api import Json, eventually
 from tests.planes.scenarios import SETTLED, Scenario, Story, finish, open_story
 
 HOLD = 25

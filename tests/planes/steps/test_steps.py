@@ -10,8 +10,9 @@ from itertools import pairwise
 
 import pytest
 
-from tests.planes.clients import Log
-from tests.planes.scenarios import DATA_PLANES, Stories, Story, get_story, play
+from canarycore_planes.clients import Log
+from canarycore_planes.data_planes.catalog import DATA_PLANES
+from tests.planes.scenarios import Stories, Story, get_story, play
 from tests.planes.steps.stories import HOLD, SIDE_BY_SIDE
 
 RETURN = 2.0

@@ -19,7 +19,8 @@ from canarycore.errors import ManifestError, Problem
 from canarycore_cli.console import BadInput, count_of, err
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
 
     from canarycore import Rollout
     from canarycore.argo import AnalysisTemplate
@@ -46,6 +47,20 @@ class ManifestFiles:
     """The name and the text of each file."""
     problems: tuple[Problem, ...]
     """Files that cannot be read, and templates of charts."""
+
+
+@frozen(kw_only=True)
+class SelectedCanary:
+    """One Canary of a manifest."""
+
+    rollout: Rollout
+    """The resolved Canary."""
+    templates: tuple[MetricTemplate, ...]
+    """The MetricTemplates of the manifest."""
+    document: Mapping[str, Any]
+    """The document of the Canary."""
+    documents: tuple[Mapping[str, Any], ...]
+    """All documents of the manifest."""
 
 
 def read_files(paths: Iterable[str]) -> ManifestFiles:
@@ -116,6 +131,15 @@ def read_rollout_and_templates(path: str, name: str = "") -> tuple[Rollout, tupl
     `name` (NAME or NAME.NAMESPACE) selects one of several Canaries. Raises ManifestError and BadInput, also for an
     AnalysisTemplate that is missing or cannot define its check: the policy would be another one without it.
     """
+    selected = read_selected(path, name)
+    return selected.rollout, selected.templates
+
+
+def read_selected(path: str, name: str = "", *, provider: str = "istio") -> SelectedCanary:
+    """Return the Canary of a manifest with all documents, as `read_rollout_and_templates` does.
+
+    provider: that of a Canary without one.
+    """
     from canarycore.manifest import load, require_definitions, resolve
     from canarycore_runtime.plugins import find_installed_providers
     from canarycore_runtime.registry import find_proxy_delay
@@ -128,18 +152,24 @@ def read_rollout_and_templates(path: str, name: str = "") -> tuple[Rollout, tupl
     canaries = {f"{canary.name}.{canary.namespace}": canary for canary in report.canaries}
     matching = [canary for full_name, canary in canaries.items() if name in ("", full_name, canary.name)]
     if len(matching) == 1:
+        piece = next(piece for piece in report.documents if piece.resource is matching[0])
         try:
             require_definitions(matching[0], check_templates)
             rollout = resolve(
                 matching[0],
+                provider=provider,
                 templates=(*report.templates, *check_templates),
                 proxy_delay=find_proxy_delay,
                 installed=find_installed_providers(),
             )
         except ManifestError as error:
-            piece = next(piece for piece in report.documents if piece.resource is matching[0])
             raise ManifestError(tuple(map(piece.locate, error.problems))) from None
-        return rollout, report.templates
+        return SelectedCanary(
+            rollout=rollout,
+            templates=report.templates,
+            document=piece.document.content,
+            documents=tuple(piece.document.content for piece in report.documents),
+        )
     if not canaries:
         raise BadInput(f"{path}: found no Canary, expected a manifest with apiVersion flagger.app/v1beta1, kind Canary")
     names = ", ".join(canaries)

@@ -53,7 +53,8 @@ class PlainPrinter:
 
 def _start(line: Json) -> tuple[str, str]:
     versions = " → ".join(line["versions"])
-    return f"{line['policy']}; {versions}, {line['rps']:g} requests per second, {line['speed']:g} times as fast", "bold"
+    speed = "" if line["speed"] == 1 else f", {line['speed']:g} times as fast"
+    return f"{line['policy']}; {versions}, {line['rps']:g} requests per second{speed}", "bold"
 
 
 def _event(line: Json) -> tuple[str, str]:

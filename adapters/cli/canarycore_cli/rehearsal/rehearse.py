@@ -226,14 +226,15 @@ def _add_start(story: Story, rehearsal: local.Rehearsal) -> None:
         "start",
         canary=rehearsal.key,
         policy=describe_policy(script.rollout),
-        versions=[_describe_version(version) for version in script.versions],
+        versions=[describe_version(version) for version in script.versions],
         speed=script.speed,
         rps=script.traffic.rate,
         address=rehearsal.address,
     )
 
 
-def _describe_version(version: Version) -> str:
+def describe_version(version: Version) -> str:
+    """Return the label of a version, with its command or its faults."""
     details = version.command or str(version.faults)
     return f"{version.label} ({details})" if details else version.label
 
@@ -250,7 +251,7 @@ def _new_script(options: RehearsalOptions) -> tuple[local.Script, Path, Rehearsa
             f"{options.manifest}: found spec.suspend: true, expected false: a suspended rollout does nothing"
         )
     script = local.Script(
-        rollout=rollout, versions=_versions(options), traffic=_traffic(rollout, options), speed=options.speed
+        rollout=rollout, versions=make_versions(options), traffic=make_traffic(rollout, options), speed=options.speed
     )
     folder = options.state_dir or folders.default_folder(rollout)
     return script, folder, evolve(options, templates=find_plugin_templates(rollout, templates))
@@ -283,7 +284,8 @@ def _restore_options(options: RehearsalOptions, folder: Path) -> RehearsalOption
 _SAVED_OPTIONS = ("hooks", "gates", "metrics", "metrics_server", "templates")
 
 
-def _versions(options: RehearsalOptions) -> tuple[Version, ...]:
+def make_versions(options: RehearsalOptions) -> tuple[Version, ...]:
+    """Return the versions that options describe. Raises BadInput."""
     old = _version("v1", "--old", options.old, options.old_command)
     new = _version("v2", "--new", options.new, options.new_command)
     later = (_version(f"v{number}", "--then", text, "") for number, text in enumerate(options.then, 3))
@@ -301,7 +303,8 @@ def _version(label: str, option: str, faults: str, command: str) -> Version:
         raise BadInput(f"{option}: {error}") from None
 
 
-def _traffic(rollout: Rollout, options: RehearsalOptions) -> TrafficPlan:
+def make_traffic(rollout: Rollout, options: RehearsalOptions) -> TrafficPlan:
+    """Return the requests of users that options describe. Raises BadInput."""
     plan = TrafficPlan(rate=options.rps, path=options.path, matching_path=options.path, seed=options.seed)
     conditions = rollout.conditions
     if not conditions or (rollout.ladder.strategy is not Strategy.AB and not rollout.ladder.has_matches):

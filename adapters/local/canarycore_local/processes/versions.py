@@ -37,7 +37,7 @@ class Version:
         text = json.dumps([self.label, self.command, str(self.faults)])
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
-    def argv(self, port: int) -> tuple[str, ...]:
+    def argv(self, port: int | str) -> tuple[str, ...]:
         """Return the arguments of a process that serves at `port` on 127.0.0.1."""
         if not self.command:
             service = (sys.executable, "-m", "canarycore_local.processes.service", "--version", self.label)

@@ -11,9 +11,9 @@ import pytest
 
 from canarycore_kubernetes.api.kinds import CANARY, DEPLOYMENT
 from canarycore_kubernetes.migration.plan import SERVICE_ACCOUNT
+from canarycore_planes.control_plane.api import Api
 from tests.adapters.cli.conftest import Canary
 from tests.adapters.kubernetes.migration.test_equivalent import TOKEN, deployment
-from tests.controlplane.api import Api
 from tests.controlplane.in_memory.server import faked
 
 

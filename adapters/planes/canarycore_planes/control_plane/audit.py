@@ -19,7 +19,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from tests.controlplane.api import Api, Json, eventually
+from canarycore_planes.control_plane.api import Api, Json, eventually
 
 Asked = tuple[str, str]
 """A verb and its subject: `deployments.apps`, `canaries.flagger.app/status`, or a path without an object."""

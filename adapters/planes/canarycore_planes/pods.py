@@ -2,7 +2,8 @@
 
 A pod gets ready when its process answers. At its deletion it sleeps as its preStop hook says; then the process gets
 SIGTERM, and SIGKILL after the grace period.
-`app.py` is the program of every image; the image's tag is its version, and the container's `env` its settings.
+The program of an image is a command of `commands`, or else `app.py`. The image's tag is its version, and the
+container's `env` its settings.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
 from attrs import define, field
 
-from tests.controlplane.api import Json
-from tests.controlplane.real.kubelet import Kubelet, Mode, _binding, _Pod
-from tests.controlplane.real.plane import die_with_the_owner
+from canarycore_planes.control_plane.api import Json
+from canarycore_planes.control_plane.kubelet import Kubelet, Mode, _binding, _Pod
+from canarycore_planes.processes import die_with_the_owner
 
 APP = Path(__file__).with_name("app.py")
 BACK_OFF = 2.0
@@ -38,6 +40,8 @@ class ProcessKubelet(Kubelet):
     """The kubelet of the only node. It writes the addresses of its pods to a file, where Prometheus finds them."""
 
     folder: Path = field(kw_only=True)
+    commands: Mapping[str, Sequence[str]] = field(factory=dict, kw_only=True)
+    """The commands of images. Each gets this environment, and POD_IP, PORT and VERSION."""
     _bodies: dict[str, Json] = field(factory=dict, init=False)
     _processes: dict[str, subprocess.Popen[bytes]] = field(factory=dict, init=False)
     _broken: set[tuple[str, str]] = field(factory=set, init=False)
@@ -128,9 +132,12 @@ class ProcessKubelet(Kubelet):
         settings = {entry["name"]: entry.get("value", "") for entry in container.get("env", [])}
         place = {"POD_IP": self._addresses[uid], "PORT": str(self._port(uid)), "PATH": os.environ["PATH"]}
         version = container["image"].rpartition(":")[2]
+        command = self.commands.get(container["image"])
+        inherited = {} if command is None else os.environ
         with (self.folder / f"{body['metadata']['name']}.log").open("ab") as log:
             self._processes[uid] = subprocess.Popen(
-                [sys.executable, "-S", "-E", APP], env={**settings, **place, "VERSION": version},
+                command or [sys.executable, "-S", "-E", str(APP)],
+                env={**inherited, **settings, **place, "VERSION": version},
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                 preexec_fn=die_with_the_owner,  # noqa: PLW1509  it only calls the kernel
             )  # fmt: skip

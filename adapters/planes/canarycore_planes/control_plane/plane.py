@@ -1,6 +1,6 @@
 """The start and stop of a control plane.
 
-    with plane() as cluster:
+    with run_control_plane() as cluster:
         cluster.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "test"}})
 
 All files are in one temporary folder, and the servers end with their owner: the kernel kills each server when the
@@ -11,7 +11,6 @@ for new kinds only every 30 s.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import secrets
@@ -20,19 +19,19 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import urllib3
 from attrs import define, field, frozen
 
-from tests.controlplane import crds
-from tests.controlplane.api import Access, Api
-from tests.controlplane.real.audit import Audit
-from tests.controlplane.real.binaries import Binaries, binaries
-from tests.controlplane.real.kubelet import Kubelet
-from tests.controlplane.verdicts import RouteController
+from canarycore.errors import CanaryError
+from canarycore_planes.control_plane.api import Access, Api, Json, define_kinds
+from canarycore_planes.control_plane.audit import Audit
+from canarycore_planes.control_plane.binaries import Binaries, binaries
+from canarycore_planes.control_plane.kubelet import Kubelet
+from canarycore_planes.processes import die_with_the_owner
 
 ADMIN = "admin"
 
@@ -49,7 +48,7 @@ _CONTROLLERS = (
     "garbage-collector-controller", "namespace-controller", "serviceaccount-controller",
     "clusterrole-aggregation-controller",
 )  # fmt: skip
-"""The controllers that run. There is no autoscaler: the tests play its part."""
+"""The controllers that run. There is no autoscaler."""
 
 _AUDIT = {
     "apiVersion": "audit.k8s.io/v1",
@@ -62,7 +61,6 @@ _AUDIT = {
 }
 _PATIENCE = 90.0
 _GRACE = 10.0
-_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
 @frozen(kw_only=True)
@@ -82,17 +80,13 @@ class Plane:
 
 
 @contextmanager
-def plane(
-    kinds: tuple[str, ...] = crds.ALL,
-    *,
-    pods: bool = True,
-    node: Callable[[Access], Kubelet] = Kubelet,
-    verdicts: bool = True,
+def run_control_plane(
+    definitions: Iterable[Json] = (), *, pods: bool = True, node: Callable[[Access], Kubelet] = Kubelet
 ) -> Iterator[Plane]:
-    """A control plane with the kinds of these files of ../shared/crds. Raises Missing, and Broken if a part ends.
+    """Run a control plane with these CustomResourceDefinitions. Raises MissingProgram, and Broken if a part ends.
 
     pods: without them there is the API server alone, and nobody writes the status of a workload. node: makes its
-    kubelet. verdicts: whether all routes are accepted; without them a gateway's controller has to accept them.
+    kubelet.
     """
     programs = binaries()
     with ExitStack() as stack:
@@ -102,14 +96,12 @@ def plane(
         etcd = _start_etcd(servers, programs)
         access = _start_apiserver(servers, programs, etcd, tokens)
         api = Api(access)
-        crds.install(api, *kinds)
+        define_kinds(api, definitions)
         manager = Access(access.server, tokens["system:kube-controller-manager"], access.authority)
         kubelet = node(Access(access.server, tokens["kubelet"], access.authority))
         if pods:
             _start_manager(servers, programs, manager)
             stack.enter_context(kubelet.running())
-            if verdicts:
-                stack.enter_context(RouteController(Api(kubelet.access)).running())
         yield Plane(folder=folder, api=api, audit=Audit(folder / "audit.jsonl", api), kubelet=kubelet)
 
 
@@ -187,7 +179,7 @@ def _start_manager(servers: _Servers, programs: Binaries, access: Access) -> Non
 # ---------------------------------------------------------------------------------------------------------- helpers
 
 
-class Broken(Exception):
+class Broken(CanaryError):
     """A server of the control plane ended, or did not get ready. The text shows the end of its log."""
 
 
@@ -253,16 +245,3 @@ def _answers(url: str, authority: Path | None, token: str) -> bool:
         return pool.request("GET", url, headers={"Authorization": f"Bearer {token}"}, timeout=5).status == 200
     except urllib3.exceptions.HTTPError:
         return False
-
-
-_prctl = getattr(ctypes.CDLL(None), "prctl", None)  # looked up before any fork
-_owner = os.getpid()
-
-
-def die_with_the_owner() -> None:
-    """Between fork and exec: let the kernel kill this process at the end of the thread that started it."""
-
-    if _prctl is not None:
-        _prctl(_DEATH_SIGNAL, signal.SIGKILL)
-        if os.getppid() != _owner:  # the owner died before the call
-            os._exit(1)

@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from http.cookies import SimpleCookie
+from types import MappingProxyType
 
 import aiohttp
 from attrs import define, field, frozen
 
-from tests.controlplane.background import in_background
+from canarycore_planes.background import in_background
 
 RATE = 30.0
 """Requests a second."""
@@ -83,7 +84,9 @@ class Log:
 
 
 @contextmanager
-def requests(url: str, host: str, rate: float = RATE, **headers: str) -> Iterator[Log]:
+def requests(
+    url: str, host: str, rate: float = RATE, headers: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Log]:
     """Send requests at this rate, whatever the answers take, while the context is open."""
     log = Log()
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.controlplane.api import Json
-from tests.planes.bench import TARGET, App, Bench
-from tests.planes.programs import module
+from canarycore_planes.bench import TARGET, App, Bench
+from canarycore_planes.control_plane.api import Json
+from canarycore_planes.programs import module
 
 NAMESPACE, GATEWAY = "gateways", "edge"
 """The place of the bench's Gateway."""

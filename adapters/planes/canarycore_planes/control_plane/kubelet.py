@@ -1,7 +1,7 @@
 """Pods without containers that get ready by rules, on one node. It also schedules them.
 
-    kubelet.rules(Rule(name="podinfo", image="6.0.1", mode="never"))
-    kubelet.rules(Rule(name="podinfo", mode="ready", after=5))
+    kubelet.rules(PodRule(name="podinfo", image="6.0.1", mode="never"))
+    kubelet.rules(PodRule(name="podinfo", mode="ready", after=5))
 
 The first rule that matches a pod applies to it; a pod without a rule is ready at once. New rules apply to existing
 pods too. A deletion of a pod takes effect at once.
@@ -21,8 +21,8 @@ from typing import Any, Literal
 import aiohttp
 from attrs import define, field, frozen
 
-from tests.controlplane.api import Access, Json
-from tests.controlplane.background import in_background
+from canarycore_planes.background import in_background
+from canarycore_planes.control_plane.api import Access, Json
 
 NODE = "node-1"
 
@@ -36,7 +36,7 @@ Mode = Literal["ready", "never", "crash"]
 
 
 @frozen(kw_only=True)
-class Rule:
+class PodRule:
     """A rule for the pods of a workload: ready after some seconds, crashing again and again, or never ready.
 
     `name` is the workload's, `image` a part of the image of any container; empty matches all.
@@ -49,7 +49,7 @@ class Rule:
     after: float = 0
 
 
-AT_ONCE = Rule()
+AT_ONCE = PodRule()
 
 
 @frozen(kw_only=True)
@@ -76,7 +76,7 @@ class Kubelet:
     """The kubelet of the only node."""
 
     access: Access
-    _rules: tuple[Rule, ...] = field(default=(), init=False)
+    _rules: tuple[PodRule, ...] = field(default=(), init=False)
     _pods: dict[str, _Pod] = field(factory=dict, init=False)
     _tasks: dict[str, asyncio.Task[None]] = field(factory=dict, init=False)
     _said: dict[str, Mode] = field(factory=dict, init=False)
@@ -85,7 +85,7 @@ class Kubelet:
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _session: aiohttp.ClientSession | None = field(default=None, init=False)
 
-    def rules(self, *rules: Rule) -> None:
+    def rules(self, *rules: PodRule) -> None:
         """Replace the rules. Without rules all pods are ready at once."""
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._change, rules)
@@ -160,7 +160,7 @@ class Kubelet:
         if task := self._tasks.pop(uid, None):
             task.cancel()
 
-    def _change(self, rules: tuple[Rule, ...]) -> None:
+    def _change(self, rules: tuple[PodRule, ...]) -> None:
         before = {uid: self._rule(pod) for uid, pod in self._pods.items()}
         self._rules = rules
         for uid, pod in self._pods.items():
@@ -195,7 +195,7 @@ class Kubelet:
         if await self._ask("PATCH", f"{pod.path}/status", body, _PATCH):
             self._said[pod.uid] = mode
 
-    def _rule(self, pod: _Pod) -> Rule:
+    def _rule(self, pod: _Pod) -> PodRule:
         return next((rule for rule in self._rules if _matches(rule, pod)), AT_ONCE)
 
     async def _ask(
@@ -212,7 +212,7 @@ class Kubelet:
 # ---------------------------------------------------------------------------------------------------------- helpers
 
 
-def _matches(rule: Rule, pod: _Pod) -> bool:
+def _matches(rule: PodRule, pod: _Pod) -> bool:
     return (
         rule.namespace in {"", pod.namespace}
         and rule.name in {"", pod.workload}

@@ -25,7 +25,7 @@ from attrs import define, field
 
 from bench.cluster_parts import canary, controller, megabytes, prometheus, target
 from bench.fakeapi import api_server
-from canarycore_planes.control_plane.api import Api, RequestError
+from canarycore_planes.control_plane.api import Api, RequestError, define_kinds
 from tests.controlplane import crds
 from tests.controlplane.in_memory.server import daemon_set_status, deployment_status
 from tests.fuzz import samples
@@ -66,7 +66,7 @@ def running(seed: int, objects: Sequence[Json] | None = None) -> Iterator[Plane]
         metrics = stack.enter_context(prometheus())
         server = stack.enter_context(api_server())
         crds.install(server.api, *_KINDS)
-        crds.define(server.api, *crds.argos())
+        define_kinds(server.api, crds.argos())
         port = _free_port()
         run = stack.enter_context(controller(server.kubeconfig, metrics, folder, f"-port={port}"))
         plane = Plane(api=server.api, run=run, port=port, random=Random(f"{seed}/controller"), objects=objects)

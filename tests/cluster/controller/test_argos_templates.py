@@ -10,12 +10,12 @@ from aiohttp import web
 from attrs import define, field
 
 from canarycore_kubernetes.deploy.objects import InstallOptions, objects
+from canarycore_planes.background import in_background
+from canarycore_planes.control_plane.api import define_kinds, eventually
+from canarycore_planes.control_plane.plane import plane as started
 from tests.argo.rollouts import metric, template
 from tests.cluster.controller.test_controller import phase, target
 from tests.controlplane import crds, rights
-from tests.controlplane.api import eventually
-from tests.controlplane.background import in_background
-from tests.controlplane.real.plane import plane as started
 from tests.servers import read_query, serving, vector
 
 NAMESPACE = "shop"
@@ -115,7 +115,7 @@ def test_a_template_of_argo_decides_a_rollout(own_plane, prometheus, start_contr
         phase(api, NAMESPACE, "Initialized")
         assert process.poll() is None, "it starts without Argo's kinds"
 
-        crds.define(api, *crds.argos())
+        define_kinds(api, crds.argos())
         for body in (secret(), quality(prometheus.url)):
             api.create(body)
         api.apply(target(NAMESPACE, "podinfo:6.0.1"))

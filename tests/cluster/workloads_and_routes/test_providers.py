@@ -17,6 +17,7 @@ from canarycore_kubernetes.providers.alerts import Alerts
 from canarycore_kubernetes.providers.metrics import TemplateSources
 from canarycore_kubernetes.resources.canaries import Canaries
 from canarycore_kubernetes.resources.references import ANALYSIS_TEMPLATE_VIEW, CLUSTER_ANALYSIS_TEMPLATE_VIEW
+from canarycore_planes.control_plane.api import define_kinds
 from canarycore_runtime.mesh import RenderContext
 from tests.argo.rollouts import metric, template
 from tests.cluster.patience import until
@@ -173,7 +174,7 @@ async def test_an_alert_goes_to_the_address_in_the_secret(rollout, alerts, adapt
 
 
 async def test_templates_of_argo_are_watched_with_the_shipped_rights(plane, namespace, api, installed):
-    crds.define(api, *crds.argos())
+    define_kinds(api, crds.argos())
     kubeconfig = plane.kubeconfig(installed("kubernetes"), "controller")
     document = template(metric("rate", provider={"prometheus": {"query": "up"}}), name=f"rate-{namespace}")
     async with connect(str(kubeconfig)) as client, Cluster(client) as cluster:

@@ -25,11 +25,11 @@ from canarycore_kubernetes.resources.refusals import BlockedRollouts
 from canarycore_kubernetes.routing.reversions import REPAIRS
 from canarycore_kubernetes.routing.router import MeshRouter
 from canarycore_kubernetes.routing.takeover import NOTE
+from canarycore_planes.control_plane.api import MANAGER
 from canarycore_runtime.mesh import GITOPS_OPT_OUT, PodSelectors, Ref, RenderContext
 from canarycore_runtime.testing.contracts import RouterContract
 from tests.adapters.mesh.meshes import AB, manifest, mesh_of, sources
 from tests.controlplane import crds
-from tests.controlplane.api import MANAGER
 from tests.controlplane.rights import account
 from tests.manifest.samples import shared
 

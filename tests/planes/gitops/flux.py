@@ -18,11 +18,11 @@ from pathlib import Path
 
 from attrs import define, evolve, field
 
-from tests.controlplane.api import Json
-from tests.controlplane.real.audit import Request
-from tests.planes.bench import App, Bench, DataPlane
+from canarycore_planes.bench import App, Bench, DataPlane
+from canarycore_planes.control_plane.api import Json
+from canarycore_planes.control_plane.audit import Request
+from canarycore_planes.programs import PROGRAMS, module, program
 from tests.planes.gitops.git import BRANCH, GitServer, Repository
-from tests.planes.programs import PROGRAMS, module, program
 
 SOURCES, KUSTOMIZATIONS = "source-controller", "kustomize-controller"
 """The programs."""

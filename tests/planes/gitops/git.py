@@ -21,8 +21,8 @@ from pathlib import Path
 from aiohttp import web
 from attrs import define
 
-from tests.controlplane.api import Json
-from tests.controlplane.background import in_background
+from canarycore_planes.background import in_background
+from canarycore_planes.control_plane.api import Json
 from tests.servers import serving
 
 BRANCH = "main"

@@ -13,9 +13,9 @@ from typing import Any
 
 from attrs import define, field
 
-from tests.controlplane.api import Json, eventually
-from tests.planes.bench import TARGET, URL, App
-from tests.planes.clients import requests
+from canarycore_planes.bench import TARGET, URL, App
+from canarycore_planes.clients import requests
+from canarycore_planes.control_plane.api import Json, eventually
 from tests.planes.gitops.flux import Delivery, Flux
 from tests.planes.scenarios import DRAINED, SETTLED, Story
 

@@ -6,20 +6,20 @@ about one of them.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from tests.go_programs import Missing
-from tests.planes.bench import bench
+from canarycore_planes.bench import bench
+from canarycore_planes.data_planes.skipper import SKIPPER
+from canarycore_planes.network import own_network
+from canarycore_planes.programs import program
+from tests.controlplane.rights import installation
 from tests.planes.gitops.flux import KUSTOMIZATIONS, SOURCES, Flux, with_flux
 from tests.planes.gitops.git import git_server
 from tests.planes.gitops.stories import OWNER, REPLICAS, STORIES, GitStory
-from tests.planes.network import NoNetworkError, own_network
-from tests.planes.programs import program
-from tests.planes.skipper import SKIPPER
+from tests.planes.scenarios import demand_parts
 
 pytestmark = [pytest.mark.planes, pytest.mark.timeout(1800)]
 
@@ -45,20 +45,18 @@ Stories = dict[str, "Future[GitStory]"]
 def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stories]:
     """All stories, under way."""
     folder = tmp_path_factory.mktemp("gitops")
-    try:
+    with demand_parts():
         for name in (SOURCES, KUSTOMIZATIONS):
             program(name)
         with (
             own_network(),
             git_server(folder / "git") as server,
-            bench(with_flux(SKIPPER), folder / "bench") as running,
+            bench(with_flux(SKIPPER), folder / "bench", installation(SKIPPER.provider)) as running,
             ThreadPoolExecutor(AT_ONCE) as pool,
         ):
             flux = Flux(running, server)
             flux.start()
             yield {play.__name__: pool.submit(play, flux) for play in STORIES}
-    except (Missing, NoNetworkError) as problem:
-        (pytest.fail if "CI" in os.environ else pytest.skip)(str(problem))
 
 
 @pytest.mark.parametrize("name", [play.__name__ for play in STORIES])

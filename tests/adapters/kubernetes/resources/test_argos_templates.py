@@ -17,6 +17,7 @@ from canarycore_kubernetes.api.kinds import ANALYSIS_TEMPLATE, CLUSTER_ANALYSIS_
 from canarycore_kubernetes.preflight import check_cluster
 from canarycore_kubernetes.providers.metrics import TemplateSources
 from canarycore_kubernetes.resources.canaries import Canaries
+from canarycore_planes.control_plane.api import define_kinds
 from canarycore_runtime.mesh import RenderContext
 from tests.adapters.kubernetes.conftest import Plane
 from tests.adapters.kubernetes.resources.test_troubles import make_unready
@@ -104,7 +105,7 @@ async def test_a_missing_kind_is_named_and_noticed_when_it_appears(api, kubeconf
     async with opened(kubeconfig, namespace) as (_, canaries, sources):
         error = await error_of(canaries, sources, namespace)
         assert "the cluster has no analysistemplates.argoproj.io: install the definition of this kind" in error
-        crds.define(api, *crds.argos())
+        define_kinds(api, crds.argos())
         await until(lambda: _has(canaries, sources, namespace, '"absent" not found'))
         api.create(quality(successCondition="result[0] >= 0.5"), namespace)
         await until(lambda: _limit_is(canaries, namespace, 0.5))
@@ -120,7 +121,7 @@ async def _limit_is(canaries, namespace, minimum):
 
 
 async def test_a_kind_that_is_removed_takes_its_definitions_along(api, kubeconfig, namespace, patient):
-    crds.define(api, *crds.argos())
+    define_kinds(api, crds.argos())
     api.create(quality(), namespace)
     api.create(canary(namespace), namespace)
     async with opened(kubeconfig, namespace) as (_, canaries, sources):
@@ -132,7 +133,7 @@ async def test_a_kind_that_is_removed_takes_its_definitions_along(api, kubeconfi
 
 
 async def test_a_change_of_the_template_wakes_its_canaries_and_changes_their_checks(api, kubeconfig, namespace):
-    crds.define(api, *crds.argos())
+    define_kinds(api, crds.argos())
     api.create(quality(), namespace)
     api.create(canary(namespace), namespace)
     async with opened(kubeconfig, namespace) as (cluster, canaries, _):
@@ -147,7 +148,7 @@ async def test_a_change_of_the_template_wakes_its_canaries_and_changes_their_che
 
 
 async def test_a_template_of_the_cluster_is_found_from_a_namespace(api, kubeconfig, namespace):
-    crds.define(api, *crds.argos())
+    define_kinds(api, crds.argos())
     api.create(quality(kind="ClusterAnalysisTemplate"))
     check = {"name": "rate", "templateRef": {"kind": "ClusterAnalysisTemplate", "name": "absent"}}
     api.create(canary(namespace, check), namespace)
@@ -156,7 +157,7 @@ async def test_a_template_of_the_cluster_is_found_from_a_namespace(api, kubeconf
 
 
 async def test_a_hostile_template_harms_no_other_canary(api, kubeconfig, namespace):
-    crds.define(api, *crds.argos())
+    define_kinds(api, crds.argos())
     deep = 0
     for _ in range(300):
         deep = [deep]
@@ -190,7 +191,7 @@ async def test_the_owner_reads_of_a_missing_kind_until_it_is_there(
     async with serving(app) as address, shop.controlled(client):
         await until(lambda: shop.condition, 60.0)
         assert "the cluster has no analysistemplates.argoproj.io" in shop.condition["message"]
-        crds.define(api, *crds.argos())
+        define_kinds(api, crds.argos())
         api.create(quality(address, initialDelay="0s"), namespace)
         await until(lambda: shop.condition is None, 60.0)
 
@@ -200,7 +201,7 @@ async def test_lint_of_a_cluster_finds_a_missing_template_and_a_refused_one(api,
     report = await check_cluster(client, namespace=namespace)
     (missing,) = [problem for problem in report.problems if problem.rule == "missing-template"]
     assert missing.found == f"no AnalysisTemplate absent in the namespace {namespace}"
-    crds.define(api, *crds.argos())
+    define_kinds(api, crds.argos())
     api.create(template(metric("rate", provider={"web": {}}), name="absent"), namespace)
     report = await check_cluster(client, namespace=namespace)
     (refused,) = [problem for problem in report.problems if problem.rule == "template-check"]

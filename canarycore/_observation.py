@@ -48,8 +48,8 @@ class Workload:
     revised_at: float | None = field(default=None, eq=False, repr=False)
     """When its owner last wrote the revision, at the latest, in seconds; None if unknown."""
     own: int = 0
-    """The number of replicas that its owner wants where `desired` is another one: it is scaled to zero, or a step of the
-    rollout has a size. 0 if unknown, or if it is `desired`."""
+    """The number of replicas that its owner wants where `desired` is another one: it is scaled to zero, or has the size
+    of a step. 0 if unknown, or if it is `desired`."""
     is_whole: bool = field(init=False, eq=False, repr=False)
     """Whether every desired replica has this revision and is available, and no other replica exists."""
 

@@ -329,7 +329,7 @@ class Rollout:
             refuse(self, "ladder", evolve(problem, path=".steps"))
 
     @autoscaled.validator
-    def _check_sizes(self, _: Attribute[bool], autoscaled: bool) -> None:  # noqa: FBT001 - as attrs calls it
+    def _check_sizes(self, _: Attribute[bool], autoscaled: bool) -> None:
         if autoscaled and self.ladder.sizes:
             expected = "False: it and the sizes of the steps would change the replicas against each other"
             remedy = "Remove the autoscaler, or size of the steps."

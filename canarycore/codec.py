@@ -116,8 +116,8 @@ def _refuse_constant(name: str) -> float:
 
 
 _MODULES = (
-    _verdicts, _canary_size, _decision, effects, _goal, _ladder, notices, phases, questions, _reference, _spec, _status, _observation,
-    results, traffic,
+    _verdicts, _decision, effects, _goal, _ladder, notices, phases, questions, _reference, _spec, _status, _observation,
+    results, traffic, _canary_size,
 )  # fmt: skip
 _NAMES = {name: value for module in _MODULES for name, value in vars(module).items()} | {"Mapping": Mapping}
 _NOT_STORED = {"canarycore.errors", "canarycore._expressions"}

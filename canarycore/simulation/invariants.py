@@ -160,16 +160,18 @@ def a_canary_gets_traffic_at_its_size(context: WriteContext, history: Sequence[C
     wanted = rollout.ladder.size_on(status.rung).count(target.own or target.desired)
     if target.desired == wanted and target.ready >= wanted * rollout.canary_ready // 100:
         return None
-    return f"routes became {after} while {target.desired} pods of the canary are desired of {wanted}, {target.ready} ready"
+    return (
+        f"routes became {after} while {target.desired} pods of the canary are desired of {wanted}, {target.ready} ready"
+    )
 
 
 def a_canary_shrinks_after_its_traffic(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """Check I19: a canary loses pods for a smaller size only while it has no more traffic than its step gives it."""
     del history
-    effect, before = context.write.of, context.before
-    if context.stale or not isinstance(effect, Resize | ScaleUp) or before.target is None or context.after.target is None:
+    before, after = context.before, context.after
+    if context.stale or not isinstance(context.write.of, Resize | ScaleUp) or before.target is None:
         return None
-    if context.after.target.desired >= before.target.desired:
+    if after.target is None or after.target.desired >= before.target.desired:
         return None
     drained = before.status.analysed_at + before.rollout.drain
     if context.write.time < drained:

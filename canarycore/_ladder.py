@@ -397,11 +397,11 @@ class Ladder:
     def size_on(self, rung: Rung) -> CanarySize:
         """Return the size of the canary on a rung: of the last step up to its weight that has one.
 
-        The initial rung has the size of the first step. A canary that bakes has all requests, and its full size.
+        A rung below the first step has its size. A canary that bakes has all requests, and its full size.
         """
         if not self.sizes:
             return FULL_SIZE
-        weight = self._first_weight if rung.is_initial else rung.permille
+        weight = max(rung.permille, self._first_weight)
         return next((size for start, size in reversed(self.sizes) if start <= weight), FULL_SIZE)
 
     @property

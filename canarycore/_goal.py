@@ -268,7 +268,7 @@ def converge(goal: Goal, observation: Observation) -> Plan:
     if canary is Scale.UP and target is not None:
         is_short = _is_short(goal, target)
         effects.extend(_scale_up(goal, observation))
-        done = done and not effects and _has_size(target, goal.size)
+        done = done and not effects and _has_goals_size(goal, target)
     if primary is None and goal.replacement:
         done = False
         if _carries(target, goal.replacement):
@@ -304,7 +304,7 @@ def _scale_up(goal: Goal, observation: Observation) -> list[Effect]:
     """Return the effects that bring the canary to its size; it loses pods only after its traffic, and the drain."""
     effects: list[Effect] = [ResumeScaler()] if observation.scaler_paused else []
     target, size = observation.target, goal.size
-    if target is None or (_has_size(target, size) and not target.is_scaled_down):
+    if target is None or (_has_goals_size(goal, target) and not target.is_scaled_down):
         return effects
     own = target.own or target.desired
     replicas = own if size is None else size.count(own)
@@ -320,11 +320,17 @@ def _has_size(target: Workload, size: CanarySize | None) -> bool:
     return size is None or not target.has_replicas or target.desired == size.count(target.own or target.desired)
 
 
+def _has_goals_size(goal: Goal, target: Workload) -> bool:
+    """Whether the target has the size of the goal. A promotion needs all pods of the owner, and no fewer."""
+    own = target.own or target.desired
+    return _has_size(target, goal.size) or (goal.is_promoting and target.desired > own)
+
+
 def _is_short(goal: Goal, target: Workload) -> bool:
     """Whether the canary has not its size yet, or pods of it are not ready."""
     if not (goal.is_sized or target.own) or not target.has_replicas:
         return False
-    return not _has_size(target, goal.size) or (goal.is_sized and bool(explain_unready(target, goal.ready_percent)))
+    return not _has_goals_size(goal, target) or (goal.is_sized and bool(explain_unready(target, goal.ready_percent)))
 
 
 def _may_shrink(goal: Goal, observation: Observation) -> bool:

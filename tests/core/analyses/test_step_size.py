@@ -195,3 +195,8 @@ def test_a_repeated_plan_for_a_canary_of_its_size_resizes_nothing(observation: O
             sized = evolve(observation, target=evolve(observation.target, desired=effect.replicas, own=own))
             again = converge(goal(SIZED, under_test(20)), sized)
             assert not [each for each in again.effects if isinstance(each, Resize | ScaleUp)]
+
+
+def test_a_size_above_the_owners_number_does_not_hold_a_promotion():
+    world = started(policy(ladder=Ladder(steps=(Step(weight=20, size=CanarySize(replicas=9)), 60)))).run()
+    assert (world.phase, world.state.primary.desired) == (Phase.SUCCEEDED, OWN)

@@ -404,6 +404,11 @@ class Ladder:
         weight = max(rung.permille, self._first_weight)
         return next((size for start, size in reversed(self.sizes) if start <= weight), FULL_SIZE)
 
+    def without_sizes(self) -> Ladder:
+        """Return the same ladder with the owner's number of replicas on each step."""
+        steps = tuple(evolve(step, size=None) if isinstance(step, Step) else step for step in self.steps)
+        return evolve(self, steps=steps)
+
     @property
     def _first_weight(self) -> int:
         """The weight of the first rung above the initial one, in tenths of a percent; a mirror belongs to no step."""

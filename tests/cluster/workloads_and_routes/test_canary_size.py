@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from canarycore.errors import Conflict, Refused
+from canarycore.errors import Refused
 from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT
 from canarycore_runtime.workloads.written_size import ANNOTATION
 from tests.cluster.workloads import PodBench, canary, initialised
 
 OWN = 2
-STEPS = {"interval": "10s", "threshold": 3, "steps": [{"weight": 20, "size": 1}, {"weight": 60, "size": "50%"}]}
+STEPS = [{"weight": 20, "size": 1}, {"weight": 60, "size": "50%"}]
 
 
 async def sized(opened, replicas=1):
     """Return a target with the size of a step, whose owner wants two replicas."""
-    bench = await opened(PodBench, canary(analysis=STEPS))
+    body = canary(analysis={"interval": "10s", "threshold": 3, "stepWeight": 20})
+    body["metadata"]["annotations"] = {
+        "canarycore/analysis.steps": json.dumps(STEPS)
+    }  # as Flagger's definition has none
+    bench = await opened(PodBench, body)
+    assert bench.rollout.ladder.sizes
     bench.revisions = await initialised(bench)
     await bench.adapter.scale_down(bench.rollout)
     await bench.adapter.resize(bench.rollout, replicas)
@@ -85,19 +92,18 @@ async def test_scaling_down_and_a_deletion_leave_no_record(opened):
     assert spec_of(bench) == (OWN, None)
 
 
-async def test_a_size_meets_a_conflict_where_the_owner_writes_at_the_same_time(opened, monkeypatch):
+async def test_a_number_that_the_owner_writes_at_the_same_time_is_not_lost(opened, monkeypatch):
     bench = await sized(opened)
     read = bench.cluster.get
 
-    async def read_then_edit(kind, namespace, name):
+    async def read_before_the_owner_writes(kind, namespace, name):
         body = await read(kind, namespace, name)
         bench.patch(DEPLOYMENT, "podinfo", {"spec": {"replicas": 9}})
         return body
 
-    monkeypatch.setattr(type(bench.cluster), "get", lambda _, *place: read_then_edit(*place))
-    with pytest.raises(Conflict):
-        await bench.adapter.resize(bench.rollout, 4)
-    assert spec_of(bench)[0] == 9
+    monkeypatch.setattr(type(bench.cluster), "get", lambda _, *place: read_before_the_owner_writes(*place))
+    await bench.adapter.resize(bench.rollout, 4)
+    assert spec_of(bench) == (4, "replicas=4,own=9")
 
 
 async def test_a_daemon_set_has_no_size(opened):

@@ -7,7 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canarycore import CanarySize, CommandKind, Ladder, Observation, Phase, Routes, Status, Step, Workload
+from canarycore import CanarySize, CommandKind, Ladder, Observation, Phase, Reason, Routes, Status, Step, Workload
 from canarycore import Rung as Place
 from canarycore._goal import converge, goal
 from canarycore.effects import Promote, Resize, ScaleUp, SetRoutes
@@ -200,3 +200,11 @@ def test_a_repeated_plan_for_a_canary_of_its_size_resizes_nothing(observation: O
 def test_a_size_above_the_owners_number_does_not_hold_a_promotion():
     world = started(policy(ladder=Ladder(steps=(Step(weight=20, size=CanarySize(replicas=9)), 60)))).run()
     assert (world.phase, world.state.primary.desired) == (Phase.SUCCEEDED, OWN)
+
+
+def test_one_pod_of_a_size_that_never_gets_ready_rolls_back_at_the_deadline():
+    """Enough of the pods are available for the platform, so it reports no shortage."""
+    ladder = Ladder(steps=(Step(weight=20, size=CanarySize(replicas=8)), Step(weight=60, size=CanarySize(replicas=9))))
+    world = started(policy(ladder=ladder), own=10).run(until=at_weight(20)).do(SetPace("target", NEVER)).run()
+    assert (world.phase, world.status.reason) == (Phase.FAILED, Reason.DEADLINE)
+    assert "60%" not in sizes_and_weights(world)

@@ -249,6 +249,7 @@ def _new_script(options: RehearsalOptions) -> tuple[local.Script, Path, Rehearsa
         raise BadInput(
             f"{options.manifest}: found spec.suspend: true, expected false: a suspended rollout does nothing"
         )
+    rollout = evolve(rollout, ladder=rollout.ladder.without_sizes())  # each side is one process
     script = local.Script(
         rollout=rollout, versions=_versions(options), traffic=_traffic(rollout, options), speed=options.speed
     )

@@ -7,16 +7,18 @@ first and changes the primary last: until then the primary names, and runs, its 
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
 from canarycore import Workload
-from canarycore.errors import Refused
+from canarycore.errors import Conflict, Refused
 from canarycore.foreign import get_texts
 from canarycore.manifest.routing import splits_by_pods
 from canarycore.text import LONGEST_SHOWN, escape_controls
+from canarycore_kubernetes.api.client import Outdated
 from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT, SECRET, SERVICE
 from canarycore_kubernetes.api.merge_patch import lock_version, merge_patch
 from canarycore_kubernetes.api.metadata import (
@@ -47,7 +49,7 @@ from canarycore_kubernetes.selection.selectors import (
     workload_selector,
 )
 from canarycore_kubernetes.workloads.autoscalers import PAUSE, RESUME, SCALERS, ScalerFacts, primary_scaler, with_scale
-from canarycore_kubernetes.workloads.base import WorkloadTarget, read
+from canarycore_kubernetes.workloads.base import CHANGE_ATTEMPTS, CHANGE_PAUSE, WorkloadTarget, read
 from canarycore_kubernetes.workloads.configs import (
     CONFIGS,
     ConfigVersion,
@@ -502,17 +504,27 @@ class PodTarget(WorkloadTarget):
         await self._rescale(await self._find_primary(), replicas)
 
     async def _rescale(self, primary: PodFacts | None, replicas: int = 0) -> None:
-        """Give the target these replicas, or those of its owner. Raise Conflict where it has just changed.
+        """Give the target these replicas, or those of its owner. Raise Conflict while others keep changing it.
 
         It decides by the object as the server has it: an owner's number that the cache lacks would be lost.
         """
-        target = await self.read(self.kind)
-        facts = pod_facts(self.context.reading, target)
-        own = _own_replicas(facts, primary)
-        size = None if replicas in (0, own) else WrittenSize(replicas=replicas, own=own)
-        if (facts.desired, facts.size) != (replicas or own, size):
+        for attempt in range(CHANGE_ATTEMPTS):
+            target = await self.read(self.kind)
+            facts = pod_facts(self.context.reading, target)
+            own = _own_replicas(facts, primary)
+            size = None if replicas in (0, own) else WrittenSize(replicas=replicas, own=own)
+            if (facts.desired, facts.size) == (replicas or own, size):
+                return
             patch = _replicas(replicas or own) | _sized(size)
-            await self.cluster.merge(self.kind, self.namespace, self.name, lock_version(patch, target))
+            try:
+                await self.cluster.merge(self.kind, self.namespace, self.name, lock_version(patch, target))
+            except Outdated:
+                await asyncio.sleep(CHANGE_PAUSE * 2**attempt)
+            else:
+                return
+        raise Conflict(
+            f"{self.kind.plural} {self.namespace}/{self.name} is being changed by others: trying again later"
+        )
 
     def _first_pods(self, replicas: int) -> int:
         """Return the canary's replicas before its first requests: all, or its first share by numbers of pods."""

@@ -259,6 +259,8 @@ def converge(goal: Goal, observation: Observation) -> Plan:
     """
     target, primary = observation.target, observation.primary
     canary = goal.canary
+    if observation.scaler_paused is not None and (goal.is_sized or (target is not None and target.own)):
+        goal = evolve(goal, size=None, is_sized=False)  # the autoscaler would change the replicas back
     if canary is Scale.GIVE_BACK:
         return _give_back(goal, observation)
     effects: list[Effect] = []

@@ -153,7 +153,8 @@ def a_canary_gets_traffic_at_its_size(context: WriteContext, history: Sequence[C
     after, target = _new_routes(context), context.observation.target
     rollout, status = context.before.rollout, context.before.status
     is_sized = rollout.ladder.sizes and not rollout.skip_analysis and status.phase in ACTIVE
-    if after is None or target is None or not is_sized or not target.has_replicas or _primary_failed(context):
+    is_sized = is_sized and target is not None and target.has_replicas and context.observation.scaler_paused is None
+    if after is None or target is None or not is_sized or _primary_failed(context):
         return None
     if not _exposes_more(context.before.routes, after):
         return None
@@ -188,6 +189,7 @@ def a_promotion_begins_at_full_size(context: WriteContext, history: Sequence[Cyc
     if not isinstance(context.write.of, Promote) or context.stale or status.phase not in PROMOTION or target is None:
         return None
     is_sized = rollout.ladder.sizes and not rollout.skip_analysis and target.has_replicas
+    is_sized = is_sized and context.observation.scaler_paused is None
     if not is_sized or _primary_failed(context) or target.desired >= (target.own or target.desired):
         return None
     return f"the promotion began while {target.desired} pods of the canary are desired of {target.own}"

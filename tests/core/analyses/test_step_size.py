@@ -12,7 +12,7 @@ from canarycore import Rung as Place
 from canarycore._goal import converge, goal
 from canarycore.effects import Promote, Resize, ScaleUp, SetRoutes
 from canarycore.errors import FieldError
-from canarycore.simulation import Deploy, Edit, ScaleTarget, SendCommand, SetPace
+from canarycore.simulation import Deploy, Edit, Scaler, ScaleTarget, SendCommand, SetPace, SetScaler
 from canarycore.simulation.state import NEVER, after
 from tests.core.scenarios import idle, policy
 
@@ -208,3 +208,9 @@ def test_one_pod_of_a_size_that_never_gets_ready_rolls_back_at_the_deadline():
     world = started(policy(ladder=ladder), own=10).run(until=at_weight(20)).do(SetPace("target", NEVER)).run()
     assert (world.phase, world.status.reason) == (Phase.FAILED, Reason.DEADLINE)
     assert "60%" not in sizes_and_weights(world)
+
+
+def test_beside_an_autoscaler_nobody_named_a_size_changes_nothing():
+    world = started().do(SetScaler(Scaler(minimum=2))).run()
+    assert not [each for each in sizes_and_weights(world) if each.endswith(" pods") and each != "all pods"]
+    assert world.phase is Phase.SUCCEEDED

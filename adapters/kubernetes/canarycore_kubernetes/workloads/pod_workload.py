@@ -141,8 +141,8 @@ class PodTarget(WorkloadTarget):
         if target is not None and observed is not None and self._lacks_pods(target, primary):
             observed = evolve(observed, desired=0)  # it is to be scaled up before it serves alone
         if target is not None and observed is not None and (target.size is not None or self.rollout.ladder.sizes):
-            own = _own_replicas(target, primary)
-            observed = observed if own == observed.desired else evolve(observed, own=own)
+            replicas = _own_replicas(target, primary)
+            observed = observed if replicas == observed.desired else evolve(observed, own=replicas)
         return Workloads(
             target=await self._reachable(observed, own, context.canary_service),
             primary=await self._reachable(_workload(primary, primary_revision), primarys, *services),

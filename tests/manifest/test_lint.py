@@ -217,7 +217,10 @@ CASES = [
             canary(analysis={"steps": SIZES}, provider="replicas"),
             canary(analysis={"steps": SIZES}, targetRef=SERVICE),
             canary(analysis={"steps": SIZES}, targetRef=SERVICE | {"apiVersion": "apps/v1", "kind": "DaemonSet"}),
-            canary(analysis={"steps": SIZES}, autoscalerRef={"kind": "HorizontalPodAutoscaler", "name": "podinfo"}),
+            canary(
+                analysis={"steps": SIZES},
+                autoscalerRef={"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "podinfo"},
+            ),
         ],
         [canary(analysis={"steps": SIZES}), canary(analysis={"steps": STEPS}, targetRef=SERVICE)],
     ),

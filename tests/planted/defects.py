@@ -534,7 +534,7 @@ DEFECTS: tuple[Defect, ...] = (
         "_decide.py",
         "    is_first = status.rung.is_initial or (is_growing and status.approval is Approval.NONE)\n",
         "    is_first = status.rung.is_initial\n",
-        "analyses/test_step_size.py::test_one_pod_of_a_size_that_never_gets_ready_rolls_back_at_the_deadline",
+        "analyses/test_step_size.py::test_one_pod_of_a_size_that_never_gets_ready_rolls_back_before_its_traffic",
     ),
     _kubernetes(
         "a promotion copies the size of a step",

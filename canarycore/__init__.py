@@ -11,6 +11,7 @@ Public modules below it hold the rest of the vocabulary: `canarycore.driver`, `e
 `phases` and `traffic`.
 """
 
+from canarycore._canary_size import CanarySize
 from canarycore._decide import decide
 from canarycore._decision import Decision, Explanation, Inputs
 from canarycore._goal import converge, goal
@@ -47,6 +48,7 @@ from canarycore.phases import Phase, Reason
 __all__ = [
     "DRAIN",
     "TOTAL_WEIGHT",
+    "CanarySize",
     "Check",
     "CheckKind",
     "CheckLimits",

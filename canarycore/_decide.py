@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from canarycore._analysis import analyse, roll_back_checks
 from canarycore._commands import COMMANDS
 from canarycore._decision import Decision, DecisionBuilder, Deliberation, Inputs, Inquiry, Outcome
-from canarycore._goal import converge, explain_unready, goal, is_in_step
+from canarycore._goal import converge, explain_unready, exposes_more, goal, is_in_step
 from canarycore._gradual_return import explain_overload, hold_traffic, promotion_step, report_cut, return_traffic
 from canarycore._ladder import INITIAL_RUNG
 from canarycore._observation import EPSILON, Observation, Workload
@@ -48,7 +48,7 @@ from canarycore._transitions import (
 )
 from canarycore.effects import Plan, SetRoutes
 from canarycore.notices import NoticeKind
-from canarycore.phases import OVER, CutShort, Pending, Phase, Reason, Rule
+from canarycore.phases import OVER, Approval, CutShort, Pending, Phase, Reason, Rule
 from canarycore.questions import Answer, Ask, SourcesAnswer, SourcesQuestion
 from canarycore.text import format_weight
 
@@ -450,10 +450,14 @@ def _unready_since(builder: DecisionBuilder, side: Workload, *, is_primary: bool
 
     The platform says so while too few pods are available, but not while pods of another revision still serve. Then the
     canary's own pods have been due since the analysis began, provided that it could start when they came. On later
-    rungs, or behind a gate that may have been closed for long, pods are missing only briefly, as after a scaling.
+    rungs, or behind a gate that may have been closed for long, pods are missing only briefly, as after a scaling. A
+    canary that grows to the size of its step has no traffic of it yet: its pods have been due since the last analysis.
     """
     status, gates = builder.status, builder.rollout.hooks_by_type[HookType.CONFIRM_TRAFFIC_INCREASE]
-    is_due = status.rung.is_initial and not (is_primary or status.paused or gates)
+    routes, sizes = builder.observation.routes, builder.rollout.ladder.sizes
+    is_growing = bool(sizes) and routes is not None and exposes_more(routes, status.rung.routes)
+    is_first = status.rung.is_initial or (is_growing and status.approval is Approval.NONE)
+    is_due = is_first and not (is_primary or status.paused or gates)
     return builder.missing_since(side) if is_due or side.unready_since is not None else None
 
 

@@ -7,7 +7,8 @@
   2. the primary's revision changes only to the goal's, from a target that has it or from a saved copy of it;
   3. traffic follows ready capacity: no write moves traffic towards a side without available pods, and a side that has
      lost all of them loses its traffic to the other;
-  4. traffic away before capacity goes: the canary scales down once nothing reaches it and it has drained.
+  4. traffic away before capacity goes: the canary scales down once nothing reaches it and it has drained;
+  5. the size of a step before its traffic: more requests, and a promotion, wait until the canary has it and is ready.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from canarycore._canary_size import FULL_SIZE
 from canarycore._observation import PRIMARY_ONLY, Observation, Routes, Workload
 from canarycore.effects import (
     Effect,
@@ -24,6 +26,7 @@ from canarycore.effects import (
     PauseScaler,
     Plan,
     Promote,
+    Resize,
     Restore,
     RestorePrimary,
     ResumeScaler,
@@ -39,6 +42,7 @@ from canarycore.text import format_weight
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from canarycore._canary_size import CanarySize
     from canarycore._ladder import Rung
     from canarycore._spec import Rollout
     from canarycore._status import Status
@@ -89,6 +93,7 @@ def is_in_step(rollout: Rollout, status: Status, observation: Observation) -> bo
         and target.revision == status.applied
         and primary.revision == status.promoted
         and not observation.scaler_paused
+        and (not (rollout.ladder.sizes or target.own) or _has_size(target, _size_on(status.rung, rollout)))
         and observation.routes == _routes_on(status.rung, rollout, status)
     )
 
@@ -155,9 +160,13 @@ def _active(rollout: Rollout, status: Status) -> Goal:
     return Goal(
         routes=_routes_on(status.rung, rollout, status),
         canary=Scale.UP,
+        size=_size_on(status.rung, rollout),
+        is_sized=_is_sized(rollout),
         primary=status.promoted,
         canary_revision=status.applied,
         allows_failover=rollout.ladder.routed,
+        until=status.analysed_at + rollout.drain,
+        ready_percent=rollout.canary_ready,
     )
 
 
@@ -165,10 +174,13 @@ def _promotion(rollout: Rollout, status: Status) -> Goal:
     return Goal(
         routes=_routes_on(status.rung, rollout, status),
         canary=Scale.UP,
+        size=FULL_SIZE,
+        is_sized=_is_sized(rollout),
         primary=status.applied,
         is_promoting=True,
         canary_revision=status.applied,
         allows_failover=rollout.ladder.routed,
+        ready_percent=rollout.canary_ready,
     )
 
 
@@ -176,6 +188,7 @@ def _terminating(rollout: Rollout, status: Status) -> Goal:
     return Goal(
         routes=None,
         canary=Scale.GIVE_BACK if rollout.revert_on_deletion else Scale.LEAVE,
+        size=FULL_SIZE,
         until=(status.since or 0.0) + rollout.progress_deadline,
         ready_percent=rollout.canary_ready,
     )
@@ -211,6 +224,16 @@ def _primary_only(rollout: Rollout, status: Status) -> Routes:
     return Routes(expired=status.applied)
 
 
+def _is_sized(rollout: Rollout) -> bool:
+    """Whether the steps of the rollout have sizes, and it takes them."""
+    return bool(rollout.ladder.sizes) and not rollout.skip_analysis
+
+
+def _size_on(rung: Rung, rollout: Rollout) -> CanarySize:
+    """Return the size of the canary on a rung. Without an analysis it is promoted at once, and has its full size."""
+    return rollout.ladder.size_on(rung) if _is_sized(rollout) else FULL_SIZE
+
+
 def _routes_on(rung: Rung, rollout: Rollout, status: Status) -> Routes:
     """Return the routes of a rung, with the session cookie of this rollout."""
     if not rung.is_exposed:
@@ -236,14 +259,18 @@ def converge(goal: Goal, observation: Observation) -> Plan:
     """
     target, primary = observation.target, observation.primary
     canary = goal.canary
+    if observation.scaler_paused is not None and (goal.is_sized or (target is not None and target.own)):
+        goal = evolve(goal, size=None, is_sized=False)  # the autoscaler would change the replicas back
     if canary is Scale.GIVE_BACK:
         return _give_back(goal, observation)
     effects: list[Effect] = []
     sound = not goal.needs_sound_primary or (primary is not None and _sound(goal, primary))
     done = sound
-    if canary is Scale.UP and target is not None and (target.is_scaled_down or observation.scaler_paused):
-        done = False
-        effects.extend(_scale_up(observation))
+    is_short = False
+    if canary is Scale.UP and target is not None:
+        is_short = _is_short(goal, target)
+        effects.extend(_scale_up(goal, observation))
+        done = done and not effects and _has_goals_size(goal, target)
     if primary is None and goal.replacement:
         done = False
         if _carries(target, goal.replacement):
@@ -251,12 +278,15 @@ def converge(goal: Goal, observation: Observation) -> Plan:
     elif goal.primary and (primary is None or primary.revision != goal.primary):
         changed, effect = _change_primary(goal, observation)
         done = done and changed
-        if effect is not None:
+        if effect is not None and not (is_short and isinstance(effect, Promote) and _serves(primary)):
             effects.append(effect)
     notes: tuple[tuple[NoticeKind, tuple[str, ...]], ...] = ()
     desired = goal.routes
     if desired is not None and desired.is_exposed and target is not None and target.revision != goal.canary_revision:
         desired = _without_canary(desired)  # no analysis covers a later revision
+    if desired is not None and is_short:
+        held = _hold(desired, observation)
+        done, desired = done and held == desired, held
     if desired is not None and not (observation.routes == desired and _both_run(desired, observation)):
         routes, notes = _safe_routes(goal, desired, observation, sound=sound)
         done = done and routes == desired == observation.routes
@@ -272,11 +302,69 @@ def converge(goal: Goal, observation: Observation) -> Plan:
 _DONE = Plan((), True)
 
 
-def _scale_up(observation: Observation) -> list[Effect]:
+def _scale_up(goal: Goal, observation: Observation) -> list[Effect]:
+    """Return the effects that bring the canary to its size; it loses pods only after its traffic, and the drain."""
     effects: list[Effect] = [ResumeScaler()] if observation.scaler_paused else []
-    if observation.target is not None and observation.target.is_scaled_down:
-        effects.append(ScaleUp())
+    target, size = observation.target, goal.size
+    if target is None or (_has_goals_size(goal, target) and not target.is_scaled_down):
+        return effects
+    own = target.own or target.desired
+    replicas = own if size is None else size.count(own)
+    if replicas < target.desired and not _may_shrink(goal, observation):
+        return effects
+    is_full = replicas == own or (not own and (size is None or size.percent > 0))
+    effects.append(ScaleUp() if is_full else Resize(replicas))
     return effects
+
+
+def _has_size(target: Workload, size: CanarySize | None) -> bool:
+    """Whether the spec of the target has the replicas of a size; without one any number will do."""
+    return size is None or not target.has_replicas or target.desired == size.count(target.own or target.desired)
+
+
+def _has_goals_size(goal: Goal, target: Workload) -> bool:
+    """Whether the target has the size of the goal. A promotion needs all pods of the owner, and no fewer."""
+    own = target.own or target.desired
+    return _has_size(target, goal.size) or (goal.is_promoting and target.desired > own)
+
+
+def _is_short(goal: Goal, target: Workload) -> bool:
+    """Whether the canary has not its size yet, or pods of it are not ready."""
+    if not (goal.is_sized or target.own) or not target.has_replicas:
+        return False
+    return not _has_goals_size(goal, target) or (goal.is_sized and bool(explain_unready(target, goal.ready_percent)))
+
+
+def _may_shrink(goal: Goal, observation: Observation) -> bool:
+    """Whether the canary may lose pods: it has no more traffic than its goal, since the drain, and is not promoted."""
+    routes, desired = observation.routes, goal.routes
+    if goal.is_promoting or routes is None or desired is None or not observation.has_reached(goal.until):
+        return False
+    return not exposes_more(desired, routes)
+
+
+def exposes_more(before: Routes, after: Routes) -> bool:
+    """Whether the canary gets more requests by `after`, or a kind of them that it did not get."""
+    return (
+        after.permille > before.permille
+        or (after.mirrored and not before.mirrored)
+        or (after.matched and not before.matched)
+    )
+
+
+def _hold(desired: Routes, observation: Observation) -> Routes:
+    """Return the routes while the canary has not its size: the present ones, if the desired ones expose it more."""
+    current = observation.written_routes
+    if current is None:
+        return _without_canary(desired)
+    if not exposes_more(current, desired):
+        return desired
+    return current if current.permille <= desired.permille else _without_canary(desired)
+
+
+def _serves(primary: Workload | None) -> bool:
+    """Whether the primary has available pods."""
+    return primary is not None and primary.has_capacity
 
 
 def _change_primary(goal: Goal, observation: Observation) -> tuple[bool, Effect | None]:
@@ -376,7 +464,7 @@ def _give_back(goal: Goal, observation: Observation) -> Plan:
         return _DONE
     target = observation.target
     if target is not None:
-        up = _scale_up(observation)
+        up = _scale_up(goal, observation)
         if up:
             return Plan(tuple(up), False)
         is_ready = target.has_capacity and not explain_unready(target, goal.ready_percent)

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, overload
 
 from attrs import Attribute, evolve, field, frozen, validate
 
+from canarycore._canary_size import FULL_SIZE, CanarySize
 from canarycore._enum import TextEnum
 from canarycore._fields import (
     FLAG,
@@ -49,6 +50,7 @@ from canarycore._fields import (
     fault,
     instance,
     items,
+    optional,
     refuse,
     rising,
     whole,
@@ -191,6 +193,8 @@ class Step:
     others."""
     mirror: int = field(default=0, validator=PERCENT)
     """Percent of requests that the mesh copies to the canary; with `match`, of those that do not match."""
+    size: CanarySize | None = field(default=None, validator=optional(instance(CanarySize)))
+    """The replicas of the canary on this step; None for those of the step before, or of the owner on the first."""
     hold: float = field(default=0.0, validator=SECONDS)
     """The least time on this step, in seconds. Its analyses go on meanwhile, and may roll back."""
     approval: bool = field(default=False, validator=FLAG)
@@ -271,6 +275,8 @@ class Ladder:
     """Whether the provider can route by weight. Without it (`kubernetes`), the last blue/green rung has weight 0."""
     stays: dict[int, Step] = field(init=False, eq=False, repr=False)
     """The steps that a passing analysis alone does not leave, by their weight in tenths of a percent (`step_at`)."""
+    sizes: tuple[tuple[int, CanarySize], ...] = field(init=False, eq=False, repr=False)
+    """The sizes of the canary, each with the weight in tenths of a percent from which on it holds; rising."""
     rungs: Sequence[Rung] = field(init=False, eq=False, repr=False)
     """All rungs from the initial one to the top; a lazy sequence if they count iterations."""
     _next: dict[Rung, Rung | None] = field(init=False, eq=False, repr=False)
@@ -290,6 +296,13 @@ class Ladder:
         if self.bake:
             steps.append(Step(weight=self.total, hold=self.bake))
         return {scale_weight(step.weight, tenths=self.tenths): step for step in steps}
+
+    @sizes.default
+    def _index_sizes(self) -> tuple[tuple[int, CanarySize], ...]:
+        sizes = [(weight, step.size) for weight, step in self.stays.items() if step.size is not None]
+        if self.bake and sizes:
+            sizes.append((MOST_PERMILLE, FULL_SIZE))
+        return tuple(sizes)
 
     @rungs.default
     def _make_rungs(self) -> Sequence[Rung]:
@@ -380,6 +393,26 @@ class Ladder:
     def step_at(self, place: Rung | Routes) -> Step | None:
         """Return the step with this weight that a passing analysis alone does not leave; None for any other place."""
         return self.stays.get(place.permille) if place.is_exposed else None
+
+    def size_on(self, rung: Rung) -> CanarySize:
+        """Return the size of the canary on a rung: of the last step up to its weight that has one.
+
+        A rung below the first step has its size. A canary that bakes has all requests, and its full size.
+        """
+        if not self.sizes:
+            return FULL_SIZE
+        weight = max(rung.permille, self._first_weight)
+        return next((size for start, size in reversed(self.sizes) if start <= weight), FULL_SIZE)
+
+    def without_sizes(self) -> Ladder:
+        """Return the same ladder with the owner's number of replicas on each step."""
+        steps = tuple(evolve(step, size=None) if isinstance(step, Step) else step for step in self.steps)
+        return evolve(self, steps=steps)
+
+    @property
+    def _first_weight(self) -> int:
+        """The weight of the first rung above the initial one, in tenths of a percent; a mirror belongs to no step."""
+        return next((rung.permille for rung in self.rungs if not (rung.is_initial or self.is_mirror_rung(rung))), 0)
 
     @property
     def has_matches(self) -> bool:

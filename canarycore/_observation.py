@@ -47,6 +47,9 @@ class Workload:
     """Whether it has replicas to scale. Nothing scales a workload without them, such as a feature flag."""
     revised_at: float | None = field(default=None, eq=False, repr=False)
     """When its owner last wrote the revision, at the latest, in seconds; None if unknown."""
+    own: int = 0
+    """The number of replicas that its owner wants where `desired` is another one: it is scaled to zero, or has the size
+    of a step. 0 if unknown, or if it is `desired`."""
     is_whole: bool = field(init=False, eq=False, repr=False)
     """Whether every desired replica has this revision and is available, and no other replica exists."""
 
@@ -55,6 +58,7 @@ class Workload:
         if not (
             self.revision.__class__ is self.stuck.__class__ is str
             and self.desired.__class__ is self.updated.__class__ is self.ready.__class__ is self.total.__class__ is int
+            and self.own.__class__ is int
             and (self.unready_since is None or self.unready_since.__class__ is float)
             and self.has_replicas.__class__ is bool
         ):
@@ -86,6 +90,7 @@ _WORKLOAD_RULES = {
     "unready_since": optional(FINITE),
     "stuck": FREE_TEXT,
     "has_replicas": FLAG,
+    "own": INTEGER,
 }
 
 

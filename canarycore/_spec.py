@@ -328,6 +328,13 @@ class Rollout:
             problem = fault(shorten(unknown[0]), expected, "Correct the name in the step.", "unknown-metric")
             refuse(self, "ladder", evolve(problem, path=".steps"))
 
+    @autoscaled.validator
+    def _check_sizes(self, _: Attribute[bool], autoscaled: bool) -> None:
+        if autoscaled and self.ladder.sizes:
+            expected = "False: it and the sizes of the steps would change the replicas against each other"
+            remedy = "Remove the autoscaler, or size of the steps."
+            refuse(self, "autoscaled", fault("True", expected, remedy, "step-size"))
+
     @match.validator
     def _check_step_match(self, _: Attribute[tuple[Match, ...]], match: tuple[Match, ...]) -> None:
         if not self.ladder.has_matches:

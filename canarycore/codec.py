@@ -32,6 +32,7 @@ from cattrs.strategies import configure_tagged_union
 from cattrs.v import format_exception
 
 from canarycore import (
+    _canary_size,
     _decision,
     _goal,
     _ladder,
@@ -116,7 +117,7 @@ def _refuse_constant(name: str) -> float:
 
 _MODULES = (
     _verdicts, _decision, effects, _goal, _ladder, notices, phases, questions, _reference, _spec, _status, _observation,
-    results, traffic,
+    results, traffic, _canary_size,
 )  # fmt: skip
 _NAMES = {name: value for module in _MODULES for name, value in vars(module).items()} | {"Mapping": Mapping}
 _NOT_STORED = {"canarycore.errors", "canarycore._expressions"}

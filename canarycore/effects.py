@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from canarycore._canary_size import CanarySize
 from canarycore._enum import TextEnum
 from canarycore._observation import Routes
 from canarycore._record import record
@@ -27,7 +28,15 @@ class SetRoutes:
 
 @frozen
 class ScaleUp:
-    """Scale the target to its owner's number of replicas."""
+    """Scale the target to its owner's number of replicas, from zero or from the size of a step."""
+
+
+@frozen
+class Resize:
+    """Scale the target to the size of a step. Record its owner's number of replicas, which later effects return to."""
+
+    replicas: int
+    """The number of replicas, at least 1."""
 
 
 @frozen
@@ -66,7 +75,18 @@ class Restore:
     """Undo every change made for the rollout: routes, services, selectors."""
 
 
-Effect = Initialise | SetRoutes | ScaleUp | ScaleDown | PauseScaler | ResumeScaler | Promote | RestorePrimary | Restore
+Effect = (
+    Initialise
+    | SetRoutes
+    | ScaleUp
+    | Resize
+    | ScaleDown
+    | PauseScaler
+    | ResumeScaler
+    | Promote
+    | RestorePrimary
+    | Restore
+)
 
 
 class Scale(TextEnum):
@@ -90,6 +110,10 @@ class Goal:
     """The routes; None leaves them alone."""
     canary: Scale = Scale.LEAVE
     """The scale of the canary."""
+    size: CanarySize | None = None
+    """The size of the canary that runs; None leaves the number that it has."""
+    is_sized: bool = False
+    """Whether the rollout has sizes of its own: more traffic, and a promotion, wait for ready pods of that size."""
     primary: str = ""
     """The revision of the primary; empty leaves it."""
     is_promoting: bool = False
@@ -105,10 +129,11 @@ class Goal:
     allows_failover: bool = False
     """Whether the canary may take the traffic of a primary without pods."""
     until: float = 0.0
-    """The end of the drain, or of the wait for the target on deletion: a time in seconds on the observation's clock."""
+    """The end of the drain, or of the wait for the target on deletion: a time in seconds on the observation's clock.
+    Before it a canary loses no pods."""
     ready_percent: int = 100
     """The percentage of replicas that makes a side ready for traffic: the primary with `needs_sound_primary`, the
-    target with GIVE_BACK."""
+    target with GIVE_BACK or a size."""
 
 
 @record

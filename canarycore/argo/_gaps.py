@@ -29,7 +29,11 @@ _OF_ARGO = (
     ("replicaProgressThreshold", "nothing", "Set analysis.canaryReadyThreshold."),
     ("pingPong", "nothing", "The Services keep their sides: remove it."),
     ("autoPromotionEnabled", "nothing", "Add a webhook of type confirm-promotion, or a step with approval."),
-    ("setCanaryScale", "nothing", "The canary has the replicas of the target on every step."),
+    (
+        "setCanaryScale",
+        "a size of a step above 0, by a provider that splits requests",
+        "Write it right before setWeight, with replicas or weight above 0.",
+    ),
     (
         "setHeaderRoute",
         "a match beside a weight, by a provider that has it",

@@ -141,9 +141,9 @@ def _container_port(deployment: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _capabilities(canary: DocumentPart) -> ProviderCapabilities:
-    """Return the capabilities of the provider of a Rollout; only weights where it is unknown, or none."""
+    """Return the capabilities of the provider of a Rollout; only weights where it is unknown; pods without one."""
     names = [name for name in _PROVIDERS if canary.at("trafficRouting", name)]
-    return PROVIDER_CAPABILITIES.get(names[0], SPLIT_ONLY) if names else SPLIT_ONLY
+    return PROVIDER_CAPABILITIES.get(names[0], SPLIT_ONLY) if names else PROVIDER_CAPABILITIES["replicas"]
 
 
 def _provider(canary: DocumentPart, service: Json, objects: Objects, gaps: Gaps, *, is_blue_green: bool) -> Json:

@@ -31,6 +31,7 @@ class _Step:
     metrics: list[str] = field(factory=list)
     match: list[Json] = field(factory=list)
     mirror: int = 0
+    size: int | str | None = None
 
     @property
     def is_new(self) -> bool:
@@ -44,6 +45,8 @@ class _Step:
             fields["match"] = self.match
         if self.mirror:
             fields["mirror"] = self.mirror
+        if self.size:
+            fields["size"] = self.size
         if self.hold:
             fields["hold"] = f"{self.hold}s"
         if self.approval:
@@ -106,6 +109,50 @@ class _ManagedRoutes:
             )
 
 
+@define
+class _CanaryScale:
+    """The size of the canary in force: absolute, in percent, or equal to the weight of each step."""
+
+    size: int | str | None = None
+    follows_weight: bool = False
+    written: int | str | None = None
+    """The size that the steps so far have; a step without one has that of the step before."""
+    waiting: DocumentPart | None = None
+    """A change of the size that no step has yet."""
+
+    def set(self, scale: DocumentPart, steps: list[_Step]) -> None:
+        """Set the size from here on. One that no step can have is a gap: the part that nobody has read."""
+        follows = scale.at("matchTrafficWeight").value is True
+        name = "replicas" if scale.at("replicas").value is not None else "weight"
+        amount = scale.at(name).value
+        is_count = isinstance(amount, int) and not isinstance(amount, bool) and amount > 0
+        if not follows and not (is_count and (name == "replicas" or amount <= TOTAL_WEIGHT)):
+            return
+        scale.take()
+        self.follows_weight, self.waiting = follows, scale
+        self.size = None if follows else amount if name == "replicas" else f"{amount}%"
+        if steps and steps[-1].is_new:
+            self.fill(steps[-1])
+
+    def fill(self, step: _Step) -> None:
+        """Let a step have the size in force."""
+        self.waiting = None
+        size = f"{step.weight}%" if self.follows_weight and step.weight else self.size
+        if size and (size != self.written or step.size):
+            step.size = self.written = size
+
+    def report(self, gaps: Gaps) -> None:
+        """Report a change of the size that comes later than in Argo, or never."""
+        if self.waiting is not None:
+            gaps.report(
+                self.waiting,
+                "a size without setWeight after it",
+                "a size from a weight on",
+                "It begins with the next weight: write it right before setWeight.",
+            )
+            self.waiting = None
+
+
 ALL_PATHS = {"path": {"prefix": "/"}}
 """The match of a mirror of all requests."""
 
@@ -139,7 +186,7 @@ def convert_canary(
             "an analysis from its step on",
             "The checks go on in the steps above it.",
         )
-    rich = any(step.match or step.mirror or not step.is_new for step in steps)
+    rich = any(step.match or step.mirror or step.size or not step.is_new for step in steps)
     if rich:
         return analysis | {"steps": [step.body for step in steps]}
     return analysis | {"stepWeights": [step.weight for step in steps]}
@@ -170,21 +217,30 @@ def _read_steps(
     nodes: list[DocumentPart], checks: ChecksOfAnalyses, gaps: Gaps, can: ProviderCapabilities
 ) -> list[_Step]:
     steps: list[_Step] = []
-    routes = _ManagedRoutes()
+    routes, scale = _ManagedRoutes(), _CanaryScale()
     for node in nodes:
+        if node.at("setCanaryScale") and not can.by_pods:
+            scale.report(gaps)
+            scale.set(node.at("setCanaryScale"), steps)
         if node.at("setWeight").value is not None:
+            count = len(steps)
             _add_weight(node, steps, routes, gaps)
+            for step in steps[count:]:
+                scale.fill(step)
         header, mirror = node.at("setHeaderRoute"), node.at("setMirrorRoute")
         if header and can.match_beside_weight and routes.set_header(header):
             routes.apply(header, steps, gaps)
         if mirror and can.mirror_beside_weight and routes.set_mirror(mirror):
             routes.apply(mirror, steps, gaps)
+        if steps and isinstance(node.value, dict) and ("pause" in node.value or "analysis" in node.value):
+            scale.report(gaps)
         if isinstance(node.value, dict) and "pause" in node.value:
             _add_pause(node.at("pause"), steps, gaps)
         if node.at("analysis"):
             names = checks.add(AnalysisUse(node=node.at("analysis"), from_weight=steps[-1].weight if steps else 0))
             if steps:
                 steps[-1].metrics += names
+    scale.report(gaps)
     return steps
 
 

@@ -123,6 +123,7 @@ def write_canary(analysis: DocumentPart, metrics: WrittenMetrics) -> Json:
         weight, names = step.number("weight") or 0, step.take("metrics") or []
         if starting is None and begin and weight >= min(begin):
             starting = len(steps)
+        steps += _write_size(step)
         steps.append({"setWeight": weight})
         steps += _write_routes(step, routes, metrics.gaps)
         steps += [{"pause": {"duration": hold}} for hold in [step.text("hold")] if hold]
@@ -161,6 +162,16 @@ def _steps(analysis: DocumentPart) -> list[DocumentPart]:
 def _even_weights(analysis: DocumentPart) -> list[int]:
     step, most = analysis.number("stepWeight") or 0, analysis.number("maxWeight") or TOTAL_WEIGHT
     return list(range(step, most + 1, step)) if step > 0 else []
+
+
+def _write_size(step: DocumentPart) -> list[Json]:
+    """Return the step that sets the canary's scale; none without a size, as Argo's lasts for further steps too."""
+    size = step.at("size").value
+    if isinstance(size, str) and size.endswith("%"):
+        percent = int(step.text("size").removesuffix("%"))
+        return [{"setCanaryScale": {"weight": percent}}]
+    replicas = step.number("size")
+    return [{"setCanaryScale": {"replicas": replicas}}] if replicas else []
 
 
 def _write_routes(step: DocumentPart, routes: dict[str, str], gaps: Gaps) -> list[Json]:

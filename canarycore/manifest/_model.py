@@ -9,6 +9,7 @@ Our own additions to `spec.analysis` are OWN_FIELDS; annotations may carry them 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -328,13 +329,41 @@ class SessionAffinity:
     secure: bool = wire(BOOLEAN)
 
 
+_PERCENT_SIZE = re.compile(r"([1-9][0-9]?|100)%")
+_REPLICAS = integer(1, bounds.COUNT.most)
+
+
+def _read_size(value: object, cursor: Cursor) -> int | str | None:
+    """Read a number of replicas, or a percentage of the target's own number."""
+    if isinstance(value, str) and _PERCENT_SIZE.fullmatch(value):
+        return value
+    if isinstance(value, str) or (isinstance(value, int) and value < 1):
+        expected = "a number of replicas above 0, or a percentage from 1% to 100% of the target's own number"
+        cursor.refuse(value, expected, 'Write a number such as 3, or a percentage such as "25%".', "step-size")
+        return None
+    replicas: int = _REPLICAS.read(value, cursor)
+    return replicas
+
+
+_SIZE = Codec(
+    _read_size,
+    schema={
+        "x-kubernetes-int-or-string": True,
+        "minimum": 1,
+        "maximum": bounds.COUNT.most,
+        "pattern": f"^{_PERCENT_SIZE.pattern}$",
+    },
+)
+
+
 @frozen(kw_only=True)
 class AnalysisStep:
-    """A step of the rollout: its weight in percent, the requests that go to the canary beside it, and its end."""
+    """A step of the rollout: its weight in percent, the requests beside it, the canary's replicas, and its end."""
 
     weight: int | None = wire(integer(0, 100), required=True)
     match: tuple[Match, ...] = wire(ANALYSIS_MATCH)
     mirror: int | None = wire(PERCENT)
+    size: int | str | None = wire(_SIZE)
     hold: str = wire(WAIT)
     approval: bool = wire(BOOLEAN)
     metrics: tuple[str, ...] = wire(list_of(TEXT, bounds.CHECKS))
@@ -352,8 +381,17 @@ def _read_step(value: object, cursor: Cursor) -> AnalysisStep | None:
         and step.weight == 0
         and not (value.get("match") or value.get("mirror"))
     ):
-        integer(1, 100).read(0, cursor.at("weight"))
+        _read_bare_weight(step, cursor.at("weight"))
     return step
+
+
+def _read_bare_weight(step: AnalysisStep, cursor: Cursor) -> None:
+    """Refuse weight 0 of a step without requests of its own."""
+    if step.size is None:
+        integer(1, 100).read(0, cursor)
+    else:
+        expected = "a weight above 0, or a match or mirror: a canary with a size needs requests to serve"
+        cursor.refuse(0, expected, "Write the size into the step with the weight that it is for.", "step-size")
 
 
 @frozen(kw_only=True)
@@ -499,6 +537,12 @@ class Canary(Resource):
         """The paths of the mirrors of steps."""
         steps = self.analysis.steps if self.analysis else ()
         return tuple(f"{self.analysis_path}.steps[{i}].mirror" for i, step in enumerate(steps) if step.mirror)
+
+    @property
+    def step_sizes(self) -> dict[str, int | str]:
+        """The size of each step that has one, by its path."""
+        steps = self.analysis.steps if self.analysis else ()
+        return {f"{self.analysis_path}.steps[{i}].size": step.size for i, step in enumerate(steps) if step.size}
 
     @property
     def matches(self) -> dict[str, tuple[Match, ...]]:

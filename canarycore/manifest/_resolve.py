@@ -12,6 +12,7 @@ from itertools import chain
 
 from attrs import evolve
 
+from canarycore._canary_size import CanarySize
 from canarycore._fields import fault
 from canarycore._ladder import Ladder, Step, Strategy
 from canarycore._limits import PLAIN, CheckLimits
@@ -35,6 +36,7 @@ from canarycore.manifest._checks._names import check_names
 from canarycore.manifest._checks._pods import check_pods
 from canarycore.manifest._checks._routes import check_route_kind, check_route_refs
 from canarycore.manifest._checks._step_requests import check_step_requests
+from canarycore.manifest._checks._step_sizes import check_step_sizes, read_percent
 from canarycore.manifest._definitions import AnyTemplate, define_checks
 from canarycore.manifest._duration import parse_duration
 from canarycore.manifest._model import (
@@ -96,6 +98,7 @@ def resolve(
         *check_steps(canary, provider),
         *check_own_steps(canary),
         *check_steps_requests(canary, provider, installed),
+        *check_steps_sizes(canary, provider),
         *check_bake(canary, provider),
         *check_rollback_window(canary, provider),
         *check_ranges(canary),
@@ -217,6 +220,12 @@ def check_steps_requests(
     chosen = canary.spec.provider or provider
     can = _capabilities(canary, installed.capabilities(chosen) or ANYTHING, chosen)
     return iter(()) if chosen == UNROUTED else check_step_requests(canary, chosen, can)
+
+
+def check_steps_sizes(canary: Canary, provider: str) -> Iterator[Problem]:
+    """Return the problems of sizes of steps. The provider kubernetes counts iterations in place of steps."""
+    chosen = canary.spec.provider or provider
+    return iter(()) if chosen == UNROUTED else check_step_sizes(canary, chosen)
 
 
 def check_rollback_window(canary: Canary, provider: str) -> Iterator[Problem]:
@@ -341,9 +350,24 @@ def _step(step: AnalysisStep) -> int | Step:
     """Return a step; one that only a passing analysis has to leave is its weight."""
     weight, hold = step.weight or 0, parse_duration(step.hold) if step.hold else 0.0
     match, mirror = (step.match, step.mirror or 0) if weight < TOTAL_WEIGHT else ((), 0)
-    if not (match or mirror or hold or step.approval or step.metrics):
+    size = _size(step.size)
+    if not (match or mirror or size or hold or step.approval or step.metrics):
         return weight
-    return Step(weight=weight, match=match, mirror=mirror, hold=hold, approval=step.approval, metrics=step.metrics)
+    return Step(
+        weight=weight,
+        match=match,
+        mirror=mirror,
+        size=size,
+        hold=hold,
+        approval=step.approval,
+        metrics=step.metrics,
+    )
+
+
+def _size(size: int | str | None) -> CanarySize | None:
+    if not size:
+        return None
+    return CanarySize(replicas=size) if isinstance(size, int) else CanarySize(percent=read_percent(size))
 
 
 _ladder = lru_cache(maxsize=256)(Ladder)

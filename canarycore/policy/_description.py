@@ -39,9 +39,11 @@ def _describe_stays(ladder: Ladder) -> str:
     steps = ladder.stays.values()
     matches = sum(bool(step.match) for step in steps)
     mirrors = sum(bool(step.mirror) for step in steps)
+    sizes = [str(step.size) for step in steps if step.size is not None]
     hold, approvals = sum(step.hold for step in steps), sum(step.approval for step in steps)
     parts = [f"holds of {format_timespan(hold)}"] if hold else []
     parts += [f"{approvals} approval" + ("s" if approvals > 1 else "")] if approvals else []
     parts += [f"{matches} match" + ("es" if matches > 1 else "")] if matches else []
     parts += [f"{mirrors} mirror" + ("s" if mirrors > 1 else "")] if mirrors else []
+    parts += [f"canary sizes {', '.join(sizes)}"] if sizes else []
     return f", {' and '.join(parts)}" if parts else ""

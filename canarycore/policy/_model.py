@@ -172,6 +172,8 @@ def common_gaps(rollout: Rollout) -> str:
         return "the Canary is suspended"
     if any(step.metrics for step in rollout.ladder.stays.values()):
         return "a step has checks of its own"
+    if rollout.ladder.sizes:
+        return "a step has a canary size, whose pods have to start"
     if rollout.has_late_checks:
         return "a check begins at a later weight"
     if rollout.has_limits:

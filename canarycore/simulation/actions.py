@@ -235,13 +235,13 @@ def _configure(state: State, action: Configure) -> State:
 
 def _remove_target(state: State, action: RemoveTarget) -> State:
     del action
-    return state.but(target=None)
+    return state.but(target=None, sized=None)
 
 
 def _replace_target(state: State, action: ReplaceTarget) -> State:
     del action
     target = state.target
-    return state if target is None else redeployed(state.but(target=None), target.revision)
+    return state if target is None else redeployed(state.but(target=None, sized=None), target.revision)
 
 
 def _scale_target(state: State, action: ScaleTarget) -> State:

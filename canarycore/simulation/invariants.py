@@ -31,7 +31,17 @@ from canarycore._spec import HookType, NoData
 from canarycore._status import Status
 from canarycore._verdicts import Verdict, judge
 from canarycore.bounds import REVISIONS
-from canarycore.effects import Initialise, Promote, Restore, RestorePrimary, ResumeScaler, ScaleDown, ScaleUp, SetRoutes
+from canarycore.effects import (
+    Initialise,
+    Promote,
+    Resize,
+    Restore,
+    RestorePrimary,
+    ResumeScaler,
+    ScaleDown,
+    ScaleUp,
+    SetRoutes,
+)
 from canarycore.errors import CanaryError
 from canarycore.notices import Notice, NoticeKind
 from canarycore.phases import (
@@ -68,7 +78,7 @@ class InvariantError(CanaryError, AssertionError):
 
     def __init__(self, name: str, text: str, found: str, last: str, script: str) -> None:
         self.name: str = name
-        """I1 to I18, "table" or "promise"."""
+        """I1 to I19, "table" or "promise"."""
         self.found: str = found
         """The way in which the invariant or the promise is broken."""
         self.script: str = script
@@ -81,7 +91,7 @@ class WriteInvariant:
     """An invariant of every write."""
 
     name: str
-    """I1 to I18 or "table"."""
+    """I1 to I19 or "table"."""
     text: str
     """The invariant as a sentence."""
     broken: Callable[[WriteContext, Sequence[CycleRecord]], str | None] = field(repr=False)
@@ -93,7 +103,7 @@ class CycleInvariant:
     """An invariant of every cycle."""
 
     name: str
-    """I1 to I18 or "table"."""
+    """I1 to I19 or "table"."""
     text: str
     """The invariant as a sentence."""
     broken: Callable[[CycleRecord, Sequence[CycleRecord]], str | None] = field(repr=False)
@@ -135,6 +145,54 @@ def capacity_goes_after_its_traffic(context: WriteContext, history: Sequence[Cyc
     return (
         None if _has_pods(context, "primary") else "the canary was scaled down while the primary has no available pods"
     )
+
+
+def a_canary_gets_traffic_at_its_size(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I19: traffic to a canary grows only while it has the size of its step, and is ready; except failover."""
+    del history
+    after, target = _new_routes(context), context.observation.target
+    rollout, status = context.before.rollout, context.before.status
+    is_sized = rollout.ladder.sizes and not rollout.skip_analysis and status.phase in ACTIVE
+    is_sized = is_sized and target is not None and target.has_replicas and context.observation.scaler_paused is None
+    if after is None or target is None or not is_sized or _primary_failed(context):
+        return None
+    if not _exposes_more(context.before.routes, after):
+        return None
+    wanted = rollout.ladder.size_on(status.rung).count(target.own or target.desired)
+    if target.desired == wanted and target.ready >= wanted * rollout.canary_ready // 100:
+        return None
+    return (
+        f"routes became {after} while {target.desired} pods of the canary are desired of {wanted}, {target.ready} ready"
+    )
+
+
+def a_canary_shrinks_after_its_traffic(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I19: a canary loses pods for a smaller size only while it has no more traffic than its step gives it."""
+    del history
+    before, after = context.before, context.after
+    if context.stale or not isinstance(context.write.of, Resize | ScaleUp) or before.target is None:
+        return None
+    if after.target is None or after.target.desired >= before.target.desired:
+        return None
+    drained = before.status.analysed_at + before.rollout.drain
+    if context.write.time < drained:
+        return f"the canary lost pods at {context.write.time:g}, it drains until {drained:g}"
+    wanted = before.rollout.ladder.routes_on(before.status.rung)
+    more = before.routes is None or _exposes_more(wanted, before.routes)
+    return f"the canary lost pods while routes are {before.routes}" if more else None
+
+
+def a_promotion_begins_at_full_size(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I19: a primary that serves gets its new revision only while the canary has its owner's number of pods."""
+    del history
+    target, status, rollout = context.observation.target, context.before.status, context.before.rollout
+    if not isinstance(context.write.of, Promote) or context.stale or status.phase not in PROMOTION or target is None:
+        return None
+    is_sized = rollout.ladder.sizes and not rollout.skip_analysis and target.has_replicas
+    is_sized = is_sized and context.observation.scaler_paused is None
+    if not is_sized or _primary_failed(context) or target.desired >= (target.own or target.desired):
+        return None
+    return f"the promotion began while {target.desired} pods of the canary are desired of {target.own}"
 
 
 def routes_are_those_of_the_status(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
@@ -270,7 +328,7 @@ def a_new_revision_first_takes_the_traffic_away(context: WriteContext, history: 
     """Check I13: weight 0 is the first effect for a new revision, except starting pods, if the primary can serve."""
     del history
     state, effect = context.before, context.write.of
-    if context.stale or isinstance(effect, Status | Notice | HookQuestion | ScaleUp | ResumeScaler):
+    if context.stale or isinstance(effect, Status | Notice | HookQuestion | ScaleUp | Resize | ResumeScaler):
         return None
     fresh = state.status.phase is Phase.PROGRESSING and state.status.rung == INITIAL_RUNG
     if not fresh or state.routes is None or not state.routes.is_exposed or not _has_pods(context, "primary"):
@@ -614,6 +672,9 @@ EACH_COMMIT: tuple[WriteInvariant, ...] = (
 EACH_EFFECT: tuple[WriteInvariant, ...] = (
     WriteInvariant("I1", "traffic moves to ready pods only", traffic_moves_to_ready_pods_only),
     WriteInvariant("I1", "capacity goes after its traffic", capacity_goes_after_its_traffic),
+    WriteInvariant("I19", "a canary gets traffic at its size", a_canary_gets_traffic_at_its_size),
+    WriteInvariant("I19", "a canary shrinks after its traffic", a_canary_shrinks_after_its_traffic),
+    WriteInvariant("I19", "a promotion begins at full size", a_promotion_begins_at_full_size),
     WriteInvariant("I2", "routes are those of the status", routes_are_those_of_the_status),
     WriteInvariant("I3", "only the revision under test gets traffic", only_the_revision_under_test_gets_traffic),
     WriteInvariant(

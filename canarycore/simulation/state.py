@@ -24,6 +24,7 @@ from canarycore.effects import (
     Initialise,
     PauseScaler,
     Promote,
+    Resize,
     Restore,
     RestorePrimary,
     ResumeScaler,
@@ -252,6 +253,20 @@ class LoadScaler:
         return max(-(-self.full * permille // MOST_PERMILLE), self.minimum)
 
 
+@frozen
+class SizeRecord:
+    """The record of a target that a step has given another number of pods than its owner."""
+
+    written: int
+    """The number that the rollout wrote."""
+    own: int
+    """The number that the owner wants."""
+
+    def find_own(self, desired: int) -> int:
+        """Return the owner's number: another number than the written one is a new wish of the owner, but for 0."""
+        return self.own if desired in (0, self.written) else desired
+
+
 @record(kw_only=True)
 class FormerRoutes:
     """The routes of a name or a mesh that the manifest had before: users may still call it."""
@@ -325,6 +340,8 @@ class State:
     """The primary; None while it is missing."""
     replicas: int = 2
     """Number of pods that the target's owner wants."""
+    sized: SizeRecord | None = None
+    """The record of the target's size on a step; None where it has its owner's number, or no pods."""
     has_replicas: bool = True
     """Whether target and primary have pods to scale; without them nobody changes their size."""
     routes: Routes | None = None
@@ -478,7 +495,17 @@ def observe_workload(state: State, workload: str) -> Workload | None:
         return None
     pace = state.pace(workload, pods.revision)
     view = pods.look(state.now, pace, "" if pace.stuck is None else _stuck_message(state.rollout.target, workload))
+    if workload == "target" and (state.sized is not None or state.rollout.ladder.sizes):
+        own = own_replicas(state, pods.desired)
+        view = view if own == pods.desired else evolve(view, own=own)
     return view if state.has_replicas else evolve(view, has_replicas=False)
+
+
+def own_replicas(state: State, desired: int) -> int:
+    """Return the number of pods that the target's owner wants, of a target with `desired` pods."""
+    if state.sized is None:
+        return desired or state.replicas
+    return state.sized.find_own(desired)
 
 
 def _stuck_message(target: TargetRef, workload: str) -> str:
@@ -590,12 +617,22 @@ def _set_routes(state: State, effect: SetRoutes) -> State:
 
 def _scale_up(state: State, effect: ScaleUp) -> State:
     del effect
-    return resized(state, "target", state.replicas) if state.target is not None and not state.target.desired else state
+    target = state.target
+    if target is None or (target.desired and state.sized is None):
+        return state
+    return resized(state.but(sized=None), "target", own_replicas(state, target.desired))
+
+
+def _resize(state: State, effect: Resize) -> State:
+    if state.target is None or not state.has_replicas:
+        return state
+    own = own_replicas(state, state.target.desired)
+    return resized(state.but(sized=SizeRecord(effect.replicas, own)), "target", effect.replicas)
 
 
 def _scale_down(state: State, effect: ScaleDown) -> State:
     del effect
-    return resized(state, "target", 0)
+    return resized(state.but(sized=None), "target", 0)
 
 
 def _pause_scaler(state: State, effect: PauseScaler) -> State:
@@ -634,6 +671,7 @@ _EFFECTS: dict[type, Callable[..., State]] = {
     Initialise: _initialise,
     SetRoutes: _set_routes,
     ScaleUp: _scale_up,
+    Resize: _resize,
     ScaleDown: _scale_down,
     PauseScaler: _pause_scaler,
     ResumeScaler: _resume_scaler,

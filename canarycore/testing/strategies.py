@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve
 
+from canarycore._canary_size import CanarySize
 from canarycore._fields import describe_value
 from canarycore._ladder import INITIAL_RUNG, Ladder, Rung, Step, Strategy
 from canarycore._limits import PLAIN, CheckLimits, CheckTally
@@ -174,6 +175,7 @@ def _steps(weights: tuple[int, ...]) -> SearchStrategy[tuple[int | Step, ...]]:
                 weight=st.just(weight),
                 match=st.sampled_from([(), (), _HEADER] if weight < TOTAL_WEIGHT else [()]),
                 mirror=st.sampled_from([0, 0, 30] if weight < TOTAL_WEIGHT else [0]),
+                size=st.sampled_from([None, None, CanarySize(replicas=1), CanarySize(percent=50)]),
                 hold=holds,
                 approval=st.booleans(),
             )

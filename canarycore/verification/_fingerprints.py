@@ -29,7 +29,7 @@ Fingerprint = int
 
 _PARTS = (
     *("rollout", "now", "status", "target", "primary", "routes", "former", "scaler", "load_scaler", "kept", "command"),
-    "paces",
+    *("paces", "sized"),
 )
 _parts = attrgetter(*_PARTS)
 _numbers = attrgetter("replicas", "deleted", "restored", "claimed")

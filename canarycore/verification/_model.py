@@ -75,7 +75,7 @@ class BrokenInvariant:
     """An invariant that a write or an end breaks."""
 
     name: str
-    """I1 to I18, "table" or "promise"."""
+    """I1 to I19, "table" or "promise"."""
     text: str
     """The invariant or the promise as a sentence."""
     found: str

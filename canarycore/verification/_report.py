@@ -44,7 +44,7 @@ class Violation:
     """A shortest schedule that breaks an invariant or a promise."""
 
     name: str
-    """I1 to I18, "table" or "promise"."""
+    """I1 to I19, "table" or "promise"."""
     text: str
     """The invariant or the promise as a sentence."""
     found: str

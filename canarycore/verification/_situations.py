@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from attrs import evolve, field, frozen
 
+from canarycore._canary_size import CanarySize
 from canarycore._ladder import Ladder, Step, Strategy
 from canarycore._limits import CheckLimits
 from canarycore._observation import CommandKind, Routes
@@ -201,6 +202,8 @@ _POLICY = Rollout(
     progress_deadline=20.0,
 )
 
+_ALL = CanarySize(percent=100)
+
 STRATEGIES: dict[str, Rollout] = {
     "canary": _POLICY,
     "canary, promoted by steps": evolve(_POLICY, ladder=Ladder(step=40, top=80, step_back=50)),
@@ -210,6 +213,15 @@ STRATEGIES: dict[str, Rollout] = {
     "canary with a match": evolve(_POLICY, ladder=Ladder(steps=(Step(weight=0, match=_HEADER), 50))),
     "canary with mirrors": evolve(
         _POLICY, ladder=Ladder(steps=(Step(weight=0, mirror=30), Step(weight=50, mirror=10)))
+    ),
+    "canary with sizes": evolve(
+        _POLICY, ladder=Ladder(steps=(Step(weight=20, size=CanarySize(replicas=1)), 40, Step(weight=60, size=_ALL)))
+    ),
+    "canary that shrinks": evolve(
+        _POLICY,
+        ladder=Ladder(
+            steps=(Step(weight=20, size=CanarySize(replicas=3)), Step(weight=60, size=CanarySize(percent=50)))
+        ),
     ),
     "canary that bakes": evolve(_POLICY, ladder=Ladder(steps=(50,), bake=15.0)),
     "canary that freezes": evolve(_POLICY, on_failure=OnFailure.FREEZE),
@@ -268,8 +280,13 @@ SITUATIONS: dict[str, Situation] = {
 
 
 def trials() -> list[Trial]:
-    """Return the trials of every strategy in every situation."""
-    return [make(name, rollout) for name, rollout in STRATEGIES.items() for make in SITUATIONS.values()]
+    """Return the trials of every strategy in every situation; sizes of a canary exclude an autoscaler."""
+    return [
+        make(name, rollout)
+        for name, rollout in STRATEGIES.items()
+        for situation, make in SITUATIONS.items()
+        if not (rollout.ladder.sizes and situation == "autoscaled")
+    ]
 
 
 LONGEST_WAIT = 2

@@ -72,6 +72,13 @@ SERVICE = {
 PAUSE, SHORT = {"pause": {}}, {"pause": {"duration": "10m"}}
 EXAMPLES = {
     "weights and pauses": [canary({"setWeight": 20}, PAUSE, {"setWeight": 40}, SHORT, {"setWeight": 80}, SHORT)],
+    "sizes of the canary": [
+        canary(
+            *({"setCanaryScale": {"replicas": 2}}, {"setWeight": 20}, PAUSE),
+            *({"setCanaryScale": {"weight": 50}}, {"setWeight": 40}, SHORT, {"setWeight": 45}),
+            *({"setCanaryScale": {"matchTrafficWeight": True}}, {"setWeight": 80}),
+        )
+    ],
     "weights alone": [canary({"setWeight": 25}, {"setWeight": 75})],
     "seconds without a unit": [canary({"setWeight": 25}, {"pause": {"duration": 30}})],
     "an analysis of a step": [

@@ -321,6 +321,61 @@ def test_a_mirror_of_another_provider_is_a_gap():
     assert [gap.path for gap in gaps] == ["Rollout/shop: spec.strategy.canary.steps[0].setMirrorRoute"]
 
 
+def scale(**fields):
+    return {"setCanaryScale": fields}
+
+
+def sizes(ladder):
+    return [(step.weight, str(step.size)) if isinstance(step, Step) and step.size else step for step in ladder.steps]
+
+
+SCALES = {
+    "a number": ([scale(replicas=2), {"setWeight": 5}, {"setWeight": 50}], [(5, "2"), 50]),
+    "a percentage": ([scale(weight=25), {"setWeight": 5}], [(5, "25%")]),
+    "right after its weight": ([{"setWeight": 5}, scale(replicas=2), {"setWeight": 50}], [(5, "2"), 50]),
+    "from a later weight on": ([{"setWeight": 5}, SHORT, scale(replicas=2), {"setWeight": 50}], [5, (50, "2")]),
+    "that of the weight": (
+        [scale(matchTrafficWeight=True), {"setWeight": 5}, {"setWeight": 50}],
+        [(5, "5%"), (50, "50%")],
+    ),
+    "that of the weight after another one": (
+        [scale(replicas=1), {"setWeight": 5}, scale(matchTrafficWeight=True), {"setWeight": 50}],
+        [(5, "5%"), (50, "50%")],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_a_scale_of_the_canary_is_the_size_of_the_steps_from_there_on(name):
+    steps, expected = SCALES[name]
+    _, policy, gaps = converted(canary(*steps, routing=ISTIO))
+    assert ([each if isinstance(each, tuple | int) else each.weight for each in sizes(policy.ladder)], gaps) == (
+        expected,
+        (),
+    )
+
+
+@pytest.mark.parametrize("fields", [{"replicas": 0}, {"weight": 0}, {"weight": 101}, {"replicas": "2"}, {}])
+def test_a_scale_that_no_step_can_have_is_a_gap_and_sets_nothing(fields):
+    _, policy, gaps = converted(canary(scale(**fields, more=1), {"setWeight": 5}, routing=ISTIO))
+    assert sizes(policy.ladder) == [5]
+    assert {gap.path.partition(".setCanaryScale")[0] for gap in gaps} == {"Rollout/shop: spec.strategy.canary.steps[0]"}
+
+
+@pytest.mark.parametrize(
+    "steps", [[{"setWeight": 5}, PAUSE, scale(replicas=2), SHORT], [{"setWeight": 5}, PAUSE, scale(replicas=2)]]
+)
+def test_a_scale_without_a_weight_after_it_is_a_gap(steps):
+    _, _, gaps = converted(canary(*steps, routing=ISTIO))
+    assert [gap.path for gap in gaps] == ["Rollout/shop: spec.strategy.canary.steps[2].setCanaryScale"]
+
+
+def test_without_traffic_routing_argo_ignores_the_scale_and_so_it_is_a_gap():
+    body = canary(scale(replicas=2), {"setWeight": 5})
+    del body["spec"]["strategy"]["canary"]["trafficRouting"]
+    assert [gap.path for gap in converted(body)[2]] == ["Rollout/shop: spec.strategy.canary.steps[0].setCanaryScale"]
+
+
 NOT_NUMBERS = (
     "result == 'ok'",
     "all(result, # < 5)",
@@ -359,8 +414,8 @@ GAPS = {
         canary({"setWeight": 5}, {"analysis": use()}, {"setWeight": 50}),
         "spec.strategy.canary.steps",
     ),
-    "a size": (
-        canary({"setCanaryScale": {"replicas": 1}}, {"setWeight": 5}),
+    "no pods": (
+        canary({"setCanaryScale": {"replicas": 0}}, {"setWeight": 5}),
         "spec.strategy.canary.steps[0].setCanaryScale",
     ),
     "a plug-in": (canary({"setWeight": 5}, {"plugin": {"name": "x"}}), "spec.strategy.canary.steps[1].plugin"),

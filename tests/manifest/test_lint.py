@@ -98,6 +98,7 @@ RATE = {"name": "request-success-rate", "interval": "1m", "thresholdRange": {"mi
 SERVICE = {"apiVersion": "v1", "kind": "Service", "name": "podinfo"}
 FOLLOW = {"stepWeight": 10, "follow": "capacity"}
 STEPS = [{"weight": 5, "hold": "10m"}, {"weight": 50}]
+SIZES = [{"weight": 5, "size": 1}, {"weight": 50, "size": "50%"}]
 
 CASES = [
     # rule, what it catches (documents), what it leaves alone
@@ -224,6 +225,24 @@ CASES = [
         "step-mirror",
         [canary(analysis={"steps": [{"weight": 5, "mirror": 10}]}, provider="contour")],
         [canary(analysis={"steps": [{"weight": 5, "mirror": 10}]})],
+    ),
+    (
+        "step-size",
+        [
+            canary(analysis={"steps": SIZES}, provider="replicas"),
+            canary(analysis={"steps": SIZES}, targetRef=SERVICE),
+            canary(analysis={"steps": SIZES}, targetRef=SERVICE | {"apiVersion": "apps/v1", "kind": "DaemonSet"}),
+            canary(
+                analysis={"steps": SIZES},
+                autoscalerRef={"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "podinfo"},
+            ),
+        ],
+        [canary(analysis={"steps": SIZES}), canary(analysis={"steps": STEPS}, targetRef=SERVICE)],
+    ),
+    (
+        "small-size",
+        [canary(analysis={"steps": [{"weight": 5, "size": "10%"}, {"weight": 50}]})],
+        [canary(analysis={"steps": [{"weight": 5, "size": "10%"}, {"weight": 50, "size": "50%"}]})],
     ),
     (
         "no-bake",

@@ -232,6 +232,7 @@ def _assumption_notes(rollout: Rollout, scenario: Scenario) -> list[str]:
         ),
         *([f"{scenario.match_share:.1%} of requests match the A/B conditions"] if rollout.match else []),
         *([f"{scenario.match_share:.1%} of requests match a step"] if rollout.ladder.has_matches else []),
+        *(["the size of the canary changes no answer of a check"] if rollout.ladder.sizes else []),
         *(["response times are in range (change them by --latency)"] if latency_free else []),
         *([f"in range (change them by --failures): {', '.join(own)}"] if own else []),
         *([gates] if any(hook.type is not HookType.EVENT for hook in rollout.hooks) else []),

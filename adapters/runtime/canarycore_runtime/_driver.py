@@ -40,6 +40,7 @@ from canarycore.effects import (
     Initialise,
     PauseScaler,
     Promote,
+    Resize,
     Restore,
     RestorePrimary,
     ResumeScaler,
@@ -67,6 +68,7 @@ from canarycore_runtime.ports import (
     HOOK_TIMEOUT,
     Addressed,
     Broadcaster,
+    ResizableWorkload,
     StoredRollout,
     observe_rollout,
 )
@@ -241,6 +243,11 @@ class Driver:
             raise Refused(
                 "Rollout.ladder.tenths: found True, expected False: the router takes whole percent. Remove tenths, "
                 "or use a router with takes_tenths (canarycore_runtime.FineRouter)."
+            )
+        if rollout.ladder.sizes and not isinstance(self.parts.workload, ResizableWorkload):
+            raise Refused(
+                "Rollout.ladder.steps: found a size, expected none: the workload port scales the canary to its owner's "
+                "number only. Remove size, or use a port with resize (canarycore_runtime.ResizableWorkload)."
             )
         if self.refuse is None or rollout == self._accepted:
             return
@@ -510,6 +517,7 @@ EFFECTS: dict[type[Effect], Callable[[Any], tuple[tuple[Any, ...], ...]]] = {
     Initialise: lambda effect: (("workload", "initialise", effect.revision),),
     SetRoutes: lambda effect: (("router", "set_routes", effect.routes),),
     ScaleUp: lambda _: (("workload", "scale_up"),),
+    Resize: lambda effect: (("workload", "resize", effect.replicas),),
     ScaleDown: lambda _: (("workload", "scale_down"),),
     PauseScaler: lambda _: (("workload", "pause_scaler"),),
     ResumeScaler: lambda _: (("workload", "resume_scaler"),),

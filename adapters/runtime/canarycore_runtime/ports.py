@@ -137,6 +137,18 @@ class WorkloadPort(Protocol):
         """Restore the owner's objects to their state before the rollout."""
 
 
+@runtime_checkable
+class ResizableWorkload(Protocol):
+    """A workload port that gives the target the size of a step (`Step.size`), apart from its owner's number.
+
+    `Workload.own` then shows the owner's number, and `scale_up` returns to it. The runner refuses a rollout with sizes
+    where the workload port has no such method.
+    """
+
+    async def resize(self, rollout: Rollout, replicas: int) -> None:
+        """Scale the target to `replicas`, and record its owner's number. A promotion gives the primary that number."""
+
+
 class Router(Protocol):
     """Routes requests between primary and canary."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from canarycore._ladder import Ladder, Rung, Strategy
 from canarycore.manifest._checks._step_requests import STEP_RULES
+from canarycore.manifest._checks._step_sizes import SIZE_RULE, read_percent
 from canarycore.manifest._duration import format_duration, parse_duration
 from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
 from canarycore.manifest._reader._fields import is_duration
@@ -18,6 +19,7 @@ from canarycore.manifest._resolve import (
     check_rollback_window,
     check_steps,
     check_steps_requests,
+    check_steps_sizes,
     gradual_return,
 )
 from canarycore.text import shorten
@@ -95,6 +97,21 @@ def _step_requests(rule: str) -> Callable[[LintContext], Iterator[Finding]]:
                 yield Finding(problem.path, problem.found, {"expected": problem.expected, "remedy": problem.remedy})
 
     return check
+
+
+def _step_size(context: LintContext) -> Iterator[Finding]:
+    for problem in check_steps_sizes(context.canary, context.provider):
+        yield Finding(problem.path, problem.found, {"expected": problem.expected, "remedy": problem.remedy})
+
+
+def _small_size(context: LintContext) -> Iterator[Finding]:
+    percent = 0
+    for index, step in enumerate(context.analysis.steps):
+        percent = read_percent(step.size) if step.size else percent
+        if 0 < percent < (step.weight or 0):
+            place = "size" if step.size else "weight"
+            arguments = {"weight": step.weight, "times": round((step.weight or 0) / percent, 1)}
+            yield Finding(context.at(f"steps[{index}].{place}"), f"a size of {percent}%", arguments)
 
 
 def _unrouted_steps(context: LintContext) -> Iterator[Finding]:
@@ -379,6 +396,14 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "Correct the weight, or remove it.",
     ),
     *(LintRule(rule, "error", _step_requests(rule), "{expected}", "{remedy}") for rule in STEP_RULES),
+    LintRule(SIZE_RULE, "error", _step_size, "{expected}", "{remedy}"),
+    LintRule(
+        "small-size",
+        "warning",
+        _small_size,
+        "at least {weight}%, the weight of the step: each pod of the canary would get {times} times as many requests",
+        "Raise size, or lower the weight; a step without a size has that of the step before.",
+    ),
     LintRule(
         "unrouted-steps",
         "warning",

@@ -145,6 +145,8 @@ REFUSED: tuple[tuple[str, Json], ...] = (
     ("step-match", spec(steps({"weight": 0, "match": BY_USER}, {"weight": 20}, mirror=True))),
     ("step-mirror", spec(steps({"weight": 20, "mirror": 10}), {"provider": "contour"})),
     ("step-mirror", spec(steps({"weight": 100, "mirror": 10}))),
+    ("step-size", spec(steps({"weight": 20, "size": 1}), {"provider": "replicas"})),
+    ("step-size", spec(steps({"weight": 20, "size": "25%"}), scaler(1, 2))),
     ("no-step", spec(analysis(stepWeight=None))),
     ("no-step", spec(analysis(stepWeight=0))),
     ("no-step", spec({"analysis": None, "canaryAnalysis": {"interval": "1m", "threshold": 1}})),

@@ -250,6 +250,7 @@ def _new_script(options: RehearsalOptions) -> tuple[local.Script, Path, Rehearsa
         raise BadInput(
             f"{options.manifest}: found spec.suspend: true, expected false: a suspended rollout does nothing"
         )
+    rollout = evolve(rollout, ladder=rollout.ladder.without_sizes())  # each side is one process
     script = local.Script(
         rollout=rollout, versions=make_versions(options), traffic=make_traffic(rollout, options), speed=options.speed
     )

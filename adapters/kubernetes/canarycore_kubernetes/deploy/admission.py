@@ -221,6 +221,7 @@ def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, s
             "A metric of spec.analysis has fromWeight above the last weight: lower it, raise the weight, or add bake.",
         ),
         *_step_rules(having),
+        _size_rule(by_pods),
         (
             "max-below-step",
             (
@@ -493,6 +494,21 @@ def _step_rules(having: Callable[[Callable[[ProviderCapabilities], bool]], str])
                 " canary lint names the reason."
             ),
         )
+
+
+def _size_rule(by_pods: str) -> tuple[str, str, str]:
+    """Return the rule of sizes of steps. by_pods: the providers that split by numbers of pods, in CEL."""
+    return (
+        "step-size",
+        (
+            "!variables.routed || !variables.rungs.exists(r, has(r.size)) || variables.target.kind == 'Deployment'"
+            f" && !has(object.spec.autoscalerRef) && !(variables.provider in {by_pods})"
+        ),
+        (
+            "A step of spec.analysis has a size, which needs a Deployment without an autoscaler, and a provider that"
+            " splits requests: remove size, or correct the others."
+        ),
+    )
 
 
 def _without_routes() -> str:

@@ -38,7 +38,9 @@ from canarycore_kubernetes.selection.selectors import (
 from canarycore_kubernetes.workloads.configs import ConfigUse
 from canarycore_kubernetes.workloads.primary import SELECTOR_LABELS
 from canarycore_kubernetes.workloads.revision import SCALED_TO_ZERO, contents, copied_contents, fingerprint, identity
+from canarycore_runtime.workloads import written_size
 from canarycore_runtime.workloads.pod_split import ANNOTATION, PodSplit
+from canarycore_runtime.workloads.written_size import WrittenSize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -138,11 +140,18 @@ class PodFacts:
     ownership: Ownership = UNOWNED
     split: PodSplit | None = None
     """The split by numbers of pods that the annotation of a primary records."""
+    size: WrittenSize | None = None
+    """The size of a step that the annotation of a target records."""
 
     @property
     def whole(self) -> int:
         """The replicas of the app, all of which a primary has outside of a split by numbers of pods."""
         return self.desired if self.split is None else max(self.split.replicas, self.desired)
+
+    @property
+    def own(self) -> int:
+        """The replicas that the owner wants, of a target that may have the size of a step."""
+        return self.desired if self.size is None else self.size.find_own(self.desired)
 
 
 @cache
@@ -164,6 +173,7 @@ def pod_facts(reading: ReadingOptions, body: Json, before: PodFacts | None = Non
         saved_revisions=get_annotation_list(body, KEPT_REVISIONS),
         ownership=ownership_of(body),
         split=PodSplit.parse(get_annotation(body, ANNOTATION)),
+        size=WrittenSize.parse(get_annotation(body, written_size.ANNOTATION)),
         **_COUNTS[body["kind"]](body),
     )
     if body["kind"] == DAEMON_SET.kind and facts.desired:

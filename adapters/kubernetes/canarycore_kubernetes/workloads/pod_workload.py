@@ -7,16 +7,18 @@ first and changes the primary last: until then the primary names, and runs, its 
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
 from canarycore import Workload
-from canarycore.errors import Refused
+from canarycore.errors import Conflict, Refused
 from canarycore.foreign import get_texts
 from canarycore.manifest.routing import splits_by_pods
 from canarycore.text import LONGEST_SHOWN, escape_controls
+from canarycore_kubernetes.api.client import Outdated
 from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT, SECRET, SERVICE
 from canarycore_kubernetes.api.merge_patch import lock_version, merge_patch
 from canarycore_kubernetes.api.metadata import (
@@ -47,7 +49,7 @@ from canarycore_kubernetes.selection.selectors import (
     workload_selector,
 )
 from canarycore_kubernetes.workloads.autoscalers import PAUSE, RESUME, SCALERS, ScalerFacts, primary_scaler, with_scale
-from canarycore_kubernetes.workloads.base import WorkloadTarget, read
+from canarycore_kubernetes.workloads.base import CHANGE_ATTEMPTS, CHANGE_PAUSE, WorkloadTarget, read
 from canarycore_kubernetes.workloads.configs import (
     CONFIGS,
     ConfigVersion,
@@ -80,6 +82,7 @@ from canarycore_kubernetes.workloads.revision import SCALED_TO_ZERO, contents, c
 from canarycore_runtime.mesh import RenderContext
 from canarycore_runtime.ports import Workloads
 from canarycore_runtime.workloads.pod_split import ALL, count_pods
+from canarycore_runtime.workloads.written_size import ANNOTATION, WrittenSize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -137,6 +140,9 @@ class PodTarget(WorkloadTarget):
         observed = _workload(target, target_revision, _revised_at(target, configs))
         if target is not None and observed is not None and self._lacks_pods(target, primary):
             observed = evolve(observed, desired=0)  # it is to be scaled up before it serves alone
+        if target is not None and observed is not None and (target.size is not None or self.rollout.ladder.sizes):
+            replicas = _own_replicas(target, primary)
+            observed = observed if replicas == observed.desired else evolve(observed, own=replicas)
         return Workloads(
             target=await self._reachable(observed, own, context.canary_service),
             primary=await self._reachable(_workload(primary, primary_revision), primarys, *services),
@@ -466,8 +472,8 @@ class PodTarget(WorkloadTarget):
 
     async def _merge(self, target: PodFacts, patch: Json) -> None:
         """Patch the target. Raise Conflict where its owner has created it again meanwhile."""
-        same = {"metadata": {"uid": target.template.uid}}
-        await self.cluster.merge(self.kind, self.namespace, self.name, same | patch)
+        metadata = patch.get("metadata", {}) | {"uid": target.template.uid}
+        await self.cluster.merge(self.kind, self.namespace, self.name, patch | {"metadata": metadata})
 
     # scale ------------------------------------------------------------------------------------------------------
 
@@ -475,6 +481,9 @@ class PodTarget(WorkloadTarget):
         cache = await self._cache()
         target = cache.get(self.namespace, self.name)
         primary = self._owned(cache.get(self.namespace, self.primary))
+        if target is not None and target.size is not None:
+            await self._rescale(primary)
+            return
         if target is None or (target.desired > 0 and not self._lacks_pods(target, primary)):
             return
         if self.kind is DAEMON_SET:
@@ -484,6 +493,38 @@ class PodTarget(WorkloadTarget):
             await self._merge(target, _replicas(1 if scaler is None else scaler.minimum))
         else:
             await self._merge(target, _replicas(1 if primary is None else self._first_pods(primary.whole or 1)))
+
+    async def resize(self, replicas: int) -> None:
+        """Give the target the size of a step. Record it beside the owner's number, in the same patch."""
+        if self.kind is not DEPLOYMENT or self.rollout.autoscaled:
+            raise Refused(
+                f"{self.kind.kind.lower()} {self.name}.{self.namespace}: found a step with a size, expected a "
+                "Deployment without an autoscaler: remove size of the steps."
+            )
+        await self._rescale(await self._find_primary(), replicas)
+
+    async def _rescale(self, primary: PodFacts | None, replicas: int = 0) -> None:
+        """Give the target these replicas, or those of its owner. Raise Conflict while others keep changing it.
+
+        It decides by the object as the server has it: an owner's number that the cache lacks would be lost.
+        """
+        for attempt in range(CHANGE_ATTEMPTS):
+            target = await self.read(self.kind)
+            facts = pod_facts(self.context.reading, target)
+            own = _own_replicas(facts, primary)
+            size = None if replicas in (0, own) else WrittenSize(replicas=replicas, own=own)
+            if (facts.desired, facts.size) == (replicas or own, size):
+                return
+            patch = _replicas(replicas or own) | _sized(size)
+            try:
+                await self.cluster.merge(self.kind, self.namespace, self.name, lock_version(patch, target))
+            except Outdated:
+                await asyncio.sleep(CHANGE_PAUSE * 2**attempt)
+            else:
+                return
+        raise Conflict(
+            f"{self.kind.plural} {self.namespace}/{self.name} is being changed by others: trying again later"
+        )
 
     def _first_pods(self, replicas: int) -> int:
         """Return the canary's replicas before its first requests: all, or its first share by numbers of pods."""
@@ -504,7 +545,8 @@ class PodTarget(WorkloadTarget):
         if target is None or target.desired == 0:
             return
         await self._copy_scaler()
-        await self._merge(target, _SCALE_DOWN if self.kind is DAEMON_SET else _replicas(0))
+        down = _SCALE_DOWN if self.kind is DAEMON_SET else _replicas(0)
+        await self._merge(target, down if target.size is None else down | _sized(None))
 
     async def restore(self) -> None:
         """Run the target at the primary's scale, under its own autoscaler."""
@@ -513,6 +555,8 @@ class PodTarget(WorkloadTarget):
         target, primary = cache.get(self.namespace, self.name), self._owned(cache.get(self.namespace, self.primary))
         if self.kind is DAEMON_SET or primary is None or not primary.desired:
             await self.scale_up()
+        elif target is not None and target.size is not None:
+            await self._rescale(primary)
         elif target is not None and target.desired != primary.whole:
             await self._merge(target, _replicas(primary.whole))
         self.mark_restored()
@@ -670,6 +714,16 @@ class PodTarget(WorkloadTarget):
 
 def _replicas(count: int) -> Json:
     return {"spec": {"replicas": count}}
+
+
+def _sized(size: WrittenSize | None) -> Json:
+    """Return the patch that records a size, or removes the record."""
+    return {"metadata": {"annotations": {ANNOTATION: None if size is None else str(size)}}}
+
+
+def _own_replicas(target: PodFacts, primary: PodFacts | None) -> int:
+    """Return the replicas that the target's owner wants: of a target that is scaled to zero, those of its primary."""
+    return target.own or (primary.whole if primary is not None else 0) or 1
 
 
 def _revised_at(target: PodFacts | None, configs: Mapping[ConfigUse, ConfigFacts | None]) -> float | None:

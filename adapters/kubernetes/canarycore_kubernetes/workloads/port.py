@@ -158,6 +158,10 @@ class ClusterWorkloads:
     async def scale_up(self, rollout: Rollout) -> None:
         await (await self._claim_target(rollout)).scale_up()
 
+    async def resize(self, rollout: Rollout, replicas: int) -> None:
+        """Give the target the size of a step. Raise Refused where it has no replicas, or an autoscaler."""
+        await (await self._claim_pods(rollout)).resize(replicas)
+
     async def scale_down(self, rollout: Rollout) -> None:
         await (await self._claim_target(rollout)).scale_down()
 
@@ -212,7 +216,7 @@ class ClusterWorkloads:
         if not isinstance(target, PodTarget):
             raise Refused(
                 f"{rollout.target.kind.lower()} {rollout.target.name}.{rollout.namespace}: found a target without a pod"
-                " template of its own: apply the promoted revision again"
+                " template of its own: apply the promoted revision again, and give its steps no size"
             )
         return target
 

@@ -28,6 +28,7 @@ from canarycore_kubernetes.api.metadata import (
     KEPT_REVISIONS,
     REVISION,
     drop_gitops_keys,
+    get_annotation,
     has_prefix,
     is_gitops_key,
     primary_name,
@@ -45,6 +46,7 @@ from canarycore_kubernetes.selection.selectors import (
 from canarycore_kubernetes.workloads.configs import use_copies
 from canarycore_kubernetes.workloads.revision import FLAGGER_ID, SCALED_TO_ZERO, pod_selectors, rename_in_selector
 from canarycore_runtime.mesh import LAST_APPLIED
+from canarycore_runtime.workloads.written_size import ANNOTATION, WrittenSize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -60,8 +62,14 @@ _PARTS = {
 }
 """The parts of a spec that are copied, besides its template and its replicas."""
 
-_BOOKKEEPING = ("deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation", LAST_APPLIED)
-"""Annotations about the target itself: those in which Kubernetes counts its revisions, and the file of its owner."""
+_BOOKKEEPING = (
+    "deployment.kubernetes.io/revision",
+    "deprecated.daemonset.template.generation",
+    LAST_APPLIED,
+    ANNOTATION,
+)
+"""Annotations about the target itself: those in which Kubernetes counts its revisions, the file of its owner, and the
+size of a step."""
 
 
 @frozen(kw_only=True)
@@ -142,7 +150,7 @@ def primary_copy(target: Json, copying: Copying) -> Json:
         },
     }
     if target["kind"] == DEPLOYMENT.kind:
-        copy["spec"]["replicas"] = spec.get("replicas") or 1
+        copy["spec"]["replicas"] = own_replicas(target) or 1
     return copy
 
 
@@ -159,10 +167,16 @@ def promoted_copy(primary: Json, target: Json, copying: Copying, saved: Iterable
     }
     for part in _PARTS[target["kind"]]:
         spec[part] = fresh["spec"].get(part)
-    if target["spec"].get("replicas") and not copying.keeps_replicas:
-        spec["replicas"] = target["spec"]["replicas"]
+    if own_replicas(target) and not copying.keeps_replicas:
+        spec["replicas"] = own_replicas(target)
     spec["template"] = fresh["spec"]["template"]
     return promoted
+
+
+def own_replicas(target: Json) -> int:
+    """Return the replicas that a target's owner wants, whatever size a step has given it; 0 if it is scaled to zero."""
+    desired, size = target["spec"].get("replicas") or 0, WrittenSize.parse(get_annotation(target, ANNOTATION))
+    return desired if size is None else size.find_own(desired)
 
 
 def restored_copy(

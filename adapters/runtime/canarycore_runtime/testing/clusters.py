@@ -21,6 +21,7 @@ from canarycore.effects import (
     Initialise,
     PauseScaler,
     Promote,
+    Resize,
     Restore,
     RestorePrimary,
     ResumeScaler,
@@ -211,6 +212,9 @@ class SimulatedWorkload:
 
     async def scale_up(self, rollout: Rollout) -> None:
         await self._do(rollout, ScaleUp())
+
+    async def resize(self, rollout: Rollout, replicas: int) -> None:
+        await self._do(rollout, Resize(replicas))
 
     async def scale_down(self, rollout: Rollout) -> None:
         await self._do(rollout, ScaleDown())

@@ -22,7 +22,7 @@ def test_the_documents_go_to_stdout_and_the_gaps_to_stderr(canary: Canary) -> No
         for problem in lint([piece.document.content for piece in report.documents])
         if problem.severity == "error"
     ] == []
-    assert f"{ROLLOUT}:25  warning  spec.strategy.canary.steps[0].setCanaryScale" in result.stderr
+    assert f"{ROLLOUT}:24  warning  spec.strategy.canary.abortScaleDownDelaySeconds" in result.stderr
     assert "1 part has no equivalent" in result.stderr
 
 
@@ -30,13 +30,13 @@ def test_json_has_the_documents_and_the_gaps(canary: Canary) -> None:
     result = json.loads(canary("convert", ROLLOUT, "--json").stdout)
     kinds = [body["kind"] for body in result["documents"]]
     assert kinds == ["Deployment", "Canary", "MetricTemplate", "Service", "Ingress"]
-    assert [gap["line"] for gap in result["gaps"]] == [25]
+    assert [gap["line"] for gap in result["gaps"]] == [24]
 
 
 def test_templates_may_be_in_another_file(canary: Canary, tmp_path: Path) -> None:
     for number, part in enumerate(ROLLOUT.read_text().split("---\n")):
         (tmp_path / f"{number}.yaml").write_text(part)
-    assert json.loads(canary("convert", tmp_path, "--json").stdout)["gaps"][0]["line"] == 25
+    assert json.loads(canary("convert", tmp_path, "--json").stdout)["gaps"][0]["line"] == 24
     report = json.loads(canary("lint", tmp_path, "--json").stdout)
     assert (report["errors"], report["canaries"]) == (0, ["checkout.default"])
 

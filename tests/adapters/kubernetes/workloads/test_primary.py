@@ -12,6 +12,7 @@ from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_facts
 from canarycore_kubernetes.workloads.primary import Copying, marked_copy, primary_copy, promoted_copy, restored_copy
 from canarycore_kubernetes.workloads.revision import FLAGGER_ID
 from canarycore_kubernetes.workloads.service_workload import service_copy, updated_copy
+from canarycore_runtime.workloads.written_size import ANNOTATION
 from tests.adapters.kubernetes.golden import OWNER, bare, recorded, writings
 
 
@@ -137,6 +138,31 @@ def test_a_promotion_removes_fields_that_the_target_has_lost():
     after = promoted_copy(primary, deployment(), COPYING, ())
     assert "hostNetwork" not in after["spec"]["template"]["spec"]
     assert after["spec"].get("minReadySeconds") is None
+
+
+def with_size(text, replicas):
+    target = deployment()
+    target["spec"]["replicas"] = replicas
+    target["metadata"].setdefault("annotations", {})[ANNOTATION] = text
+    return target
+
+
+@pytest.mark.parametrize(("replicas", "own"), [(1, 5), (0, 5), (7, 7)])
+def test_a_promotion_copies_the_owners_number_and_not_the_size_of_a_step(replicas, own):
+    target = with_size("replicas=1,own=5", replicas)
+    fresh, promoted = (
+        primary_copy(target, COPYING),
+        promoted_copy(primary_copy(deployment(), COPYING), target, COPYING, ()),
+    )
+    assert [copy["spec"]["replicas"] for copy in (fresh, promoted)] == [own, own]
+    assert not any(ANNOTATION in copy["metadata"]["annotations"] for copy in (fresh, promoted))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "replicas=1", "replicas=x,own=5", "replicas=1,own=99999999999", "own=5,replicas=1"]
+)
+def test_a_record_that_is_none_counts_for_nothing(text):
+    assert primary_copy(with_size(text, 3), COPYING)["spec"]["replicas"] == 3
 
 
 @pytest.mark.parametrize(("autoscaled", "replicas"), [(False, 2), (True, 9)])

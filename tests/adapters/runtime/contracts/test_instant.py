@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from attrs import evolve
 
-from canarycore import Ladder
+from canarycore import CanarySize, Ladder, Step
 from canarycore.effects import SetRoutes
 from canarycore.errors import Refused
 from canarycore.simulation import Deploy
@@ -15,6 +15,7 @@ from canarycore_runtime import InstantWorkload, Runner
 from canarycore_runtime.testing import simulated
 from canarycore_runtime.testing.contracts import WorkloadContract
 from canarycore_runtime.testing.contracts._samples import rollout as sample
+from canarycore_runtime.testing.contracts.workload import EFFECTS
 from tests.adapters.runtime.simulated_rollouts import KEY, Diary, rollout
 
 
@@ -105,6 +106,27 @@ async def test_the_runner_refuses_tenths_for_a_router_of_whole_percent():
     async with Runner(evolve(parts, router=CoarseRouter(parts.router)), on_cycle=reports.append):
         await asyncio.sleep(30)
     assert "the router takes whole percent. Remove tenths" in str(reports[0].result.errors[0])
+    assert clusters.log == []
+
+
+class FixedWorkload:
+    """The simulated workload, without its method resize."""
+
+    def __init__(self, workload) -> None:
+        for name in EFFECTS.keys() | {"observe", "restore_primary"}:
+            setattr(self, name, getattr(workload, name))
+
+
+SIZED = Ladder(steps=(Step(weight=5, size=CanarySize(replicas=1)), 50))
+
+
+@simulated
+async def test_the_runner_refuses_sizes_for_a_workload_that_it_cannot_resize():
+    clusters, reports = Diary([rollout(ladder=SIZED)]), []
+    parts = clusters.parts()
+    async with Runner(evolve(parts, workload=FixedWorkload(parts.workload)), on_cycle=reports.append):
+        await asyncio.sleep(30)
+    assert "found a size, expected none" in str(reports[0].result.errors[0])
     assert clusters.log == []
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from canarycore import CheckKind, Explanation, HookType, Judgement, Strategy
+from canarycore.errors import FieldError
 from canarycore.notices import Channel, Notice
 from canarycore.policy import (
     Autoscaler,
@@ -220,14 +221,17 @@ def _pods(options: PodOptions) -> Pods | None:
         return None
     meaning = "the number of pods of each side, PRIMARY,CANARY, such as 10,10; --pod-rps needs it"
     primary, canary = parse_old_and_new(options.pods, "--pods", meaning, int)
-    primary_scaler, canary_scaler = (_autoscaler(name, text, options) for name, text in scalers.items())
-    return Pods(
-        capacity=options.pod_rps,
-        primary=primary,
-        canary=canary,
-        primary_scaler=primary_scaler,
-        canary_scaler=canary_scaler,
-    )
+    try:
+        primary_scaler, canary_scaler = (_autoscaler(name, text, options) for name, text in scalers.items())
+        return Pods(
+            capacity=options.pod_rps,
+            primary=primary,
+            canary=canary,
+            primary_scaler=primary_scaler,
+            canary_scaler=canary_scaler,
+        )
+    except FieldError as error:
+        raise BadInput(str(error)) from None
 
 
 def _autoscaler(name: str, text: str, options: PodOptions) -> Autoscaler | None:

@@ -8,8 +8,8 @@ deadline has passed, the canary has no ready pods, the target has another revisi
 never waits for ever for capacity that waits for traffic.
 
 A return may follow the primary's capacity (`GradualReturn.follows_capacity`): each step waits until the load of a ready
-pod is at most that at the start of the rollout, when `Status.capacity` pods had all traffic. The way back of a
-promotion then waits in the same way.
+pod is at most a quarter above that at the start of the rollout, when `Status.capacity` pods had all traffic. The way
+back of a promotion then waits in the same way.
 """
 
 from __future__ import annotations
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from canarycore._observation import Observation
     from canarycore._spec import GradualReturn, Rollout
     from canarycore._status import Status
+
+
+_PODS, _FOR = 4, 5
+"""So many pods bear the load for which so many were ready at the start of the rollout. An autoscaler changes nothing
+while the load is within a tenth of its target, so the load may rise by 1.1 / 0.9 while it rests: the rest of the pods
+would never come."""
 
 
 def begin_return(builder: DecisionBuilder) -> dict[str, Any]:
@@ -89,7 +95,7 @@ def explain_overload(builder: DecisionBuilder, rung: Rung) -> str:
     """
     policy, primary, capacity = builder.rollout.gradual_return, builder.observation.primary, builder.status.capacity
     ready, share = 0 if primary is None else primary.ready, MOST_PERMILLE - rung.permille
-    if policy is None or not policy.follows_capacity or share * capacity <= ready * MOST_PERMILLE:
+    if policy is None or not policy.follows_capacity or share * capacity * _PODS <= ready * MOST_PERMILLE * _FOR:
         return ""
     return f"{ready} ready pods of the primary have {share / 10:g}% of the requests, {capacity} had all before"
 

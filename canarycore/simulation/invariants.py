@@ -457,6 +457,10 @@ _THAW = frozenset(
 """The rules that move a frozen rollout: a command, another revision or the owner's deletion."""
 
 
+_BEARABLE = 1.25
+"""Load of a ready pod, as a multiple of that at the start of the rollout, below which the primary bears more."""
+
+
 def a_gradual_return_goes_down_by_its_steps(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """Check I18: after a rollback each decision takes at most one step of traffic from a canary that serves.
 
@@ -480,7 +484,7 @@ def a_gradual_return_goes_down_by_its_steps(context: WriteContext, history: Sequ
     weight = before.rung.permille if routes is None else min(before.rung.permille, routes.permille)
     least = weight - policy.step * (1 if rollout.ladder.tenths else 10)
     primary = context.observation.primary
-    bears = 0 if primary is None else primary.ready * MOST_PERMILLE
+    bears = 0.0 if primary is None else primary.ready * MOST_PERMILLE * _BEARABLE
     if policy.follows_capacity and after.rung.permille < weight and (MOST_PERMILLE - weight) * before.capacity > bears:
         return f"traffic went back to {primary}, {before.capacity} pods had it before: {weight / 10:g}% was the limit"
     if after.rung.permille < least:
@@ -503,7 +507,7 @@ def a_promotion_does_not_overload_the_primary(context: WriteContext, history: Se
     if NoticeKind.RETURN_CUT_SHORT_ALERT in {notice.kind for notice in context.decision.notices}:
         return None
     share = MOST_PERMILLE - before.rung.permille
-    if share * before.capacity > (0 if primary is None else primary.ready * MOST_PERMILLE):
+    if share * before.capacity > (0.0 if primary is None else primary.ready * MOST_PERMILLE * _BEARABLE):
         return f"traffic went to {primary} with {share / 10:g}% already, {before.capacity} pods had all before"
     most = max(policy.step, rollout.ladder.step_back) * (1 if rollout.ladder.tenths else 10)
     moved = before.rung.permille - context.after.status.rung.permille

@@ -222,10 +222,20 @@ def test_a_return_to_a_primary_that_cannot_grow_ends_at_its_deadline():
 
 
 def test_a_return_waits_while_the_ready_pods_of_the_primary_are_too_few():
-    kinds = [kind for _, kind in _notices(_gradual(50), SHRINKS)]
+    small = _with_pods(primary_scaler=evolve(SCALER, minimum=1, interval=60.0, scale_down_delay=60.0))
+    kinds = [kind for _, kind in _notices(_gradual(50), small)]
     assert NoticeKind.NO_CAPACITY in kinds
     assert NoticeKind.RETURN_CUT_SHORT not in kinds
-    assert NoticeKind.NO_CAPACITY not in [kind for _, kind in _notices(_gradual(50, follows=False), SHRINKS)]
+    assert NoticeKind.NO_CAPACITY not in [kind for _, kind in _notices(_gradual(50, follows=False), small)]
+
+
+@pytest.mark.parametrize("step", [5, 10, 20, 25])
+def test_an_autoscaler_that_tolerates_a_tenth_holds_no_return_until_its_deadline(step: int):
+    """A step of 5 from 60% on raises the load by less than a tenth, so no pod comes."""
+    scaler = evolve(SCALER, minimum=8)
+    many = _with_pods(capacity=25.0, primary=20, canary=20, primary_scaler=scaler, canary_scaler=scaler)
+    notices = _notices(_gradual(step, deadline=1800.0), many)
+    assert NoticeKind.RETURN_CUT_SHORT not in [kind for _, kind in notices]
 
 
 # agreement ----------------------------------------------------------------------------------------------------------

@@ -228,9 +228,9 @@ SLOW = LoadScaler(full=4, lag=25.0)
 """An autoscaler of the primary that needs longer than the time between two steps."""
 
 
-def shrunk(scaler=SLOW, rollout=FOLLOWS):
+def shrunk(scaler=SLOW, replicas=4):
     """Return a cluster whose canary has 80 percent, so that the autoscaler has shrunk the primary."""
-    world = idle(rollout, replicas=4, load_scaler=scaler).do(Deploy("v2"))
+    world = idle(FOLLOWS, replicas=replicas, load_scaler=scaler).do(Deploy("v2"))
     world.run(until=lambda world: world.state.routes.weight == 80)
     return world.do(SendCommand(CommandKind.PAUSE)).run(until=40.0)
 
@@ -262,6 +262,16 @@ def test_a_primary_that_cannot_grow_holds_the_return_until_the_deadline():
     assert world.status.cut_short is CutShort.DEADLINE
     assert kinds(world).count(NoticeKind.RETURN_CUT_SHORT_ALERT) == 1
     assert "1 ready pods of the primary have 60% of the requests, 4 had all before" in " ".join(world.texts)
+
+
+@pytest.mark.parametrize(("full", "cut"), [(8, CutShort.NONE), (6, CutShort.DEADLINE)])
+def test_a_return_leaves_an_autoscaler_the_tolerance_of_its_target(full, cut):
+    """Eight pods for the load of ten have a quarter more each, which an autoscaler may leave at that."""
+    world = shrunk(LoadScaler(full=10), replicas=10)
+    assert world.status.capacity == 10
+    world.state = world.state.but(load_scaler=LoadScaler(full=full))
+    world.do(SendCommand(CommandKind.ABORT)).run()
+    assert (weights(world), world.status.cut_short) == ([80, 40, 0], cut)
 
 
 def test_a_canary_without_pods_never_waits_for_the_primary():

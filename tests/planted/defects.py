@@ -394,6 +394,20 @@ DEFECTS: tuple[Defect, ...] = (
         "_PODS, _FOR = 1, 1\n",
         "analyses/test_gradual_return.py::test_a_return_leaves_an_autoscaler_the_tolerance_of_its_target",
     ),
+    _search(
+        "an increase does not count the ready pods of the canary",
+        "_analysis.py",
+        "_hold_increase(builder, after) or _advance(builder, after)",
+        "_advance(builder, after)",
+        "test_verify.py::test_no_single_fault_overloads_a_canary_or_a_primary_that_follow_capacity",
+    ),
+    _core(
+        "an increase waits for ever for pods of the canary",
+        "_analysis.py",
+        "    if not overload or builder.observation.has_reached(end):\n",
+        "    if not overload:\n",
+        "analyses/test_gradual_return.py::test_an_increase_that_waits_too_long_is_left_to_the_checks",
+    ),
     _core(
         "a restart takes the size of a primary that has shrunk",
         "_transitions.py",

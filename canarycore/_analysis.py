@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore._decision import Decision, DecisionBuilder, Deliberation, Inquiry
+from canarycore._gradual_return import explain_canary_overload, hold_traffic
 from canarycore._ladder import Rung, Strategy
 from canarycore._measurements import FOR_A_HUMAN, count_answers, describe_excess, exceeds, find_due, find_open
 from canarycore._observation import EPSILON
@@ -248,10 +249,25 @@ def _advance_rung(builder: DecisionBuilder) -> Decision:
     rollout, status = builder.rollout, builder.status
     after = next_rung(rollout, status, status.rung, status.applied)
     if after is not None:
-        return _advance(builder, after)
+        return _hold_increase(builder, after) or _advance(builder, after)
     if status.rung.is_initial and is_return(rollout, status, status.applied):
         return promote(builder, Rule.RETURNED, Reason.SKIPPED)
     return promote(builder, Rule.PROMOTED, Reason.PASSED)
+
+
+def _hold_increase(builder: DecisionBuilder, after: Rung) -> Decision | None:
+    """Wait for pods of the canary that bear its present share, at most for the deadline of a return.
+
+    Each interval analyses the rung again meanwhile.
+    """
+    rollout = builder.rollout
+    if rollout.gradual_return is None:
+        return None
+    overload = explain_canary_overload(builder, after)
+    end = builder.status.analysed_at + rollout.interval + rollout.longest_return
+    if not overload or builder.observation.has_reached(end):
+        return None
+    return hold_traffic(builder, overload, builder.next_poll)
 
 
 def _advance(builder: DecisionBuilder, rung: Rung) -> Decision:

@@ -8,8 +8,9 @@ deadline has passed, the canary has no ready pods, the target has another revisi
 never waits for ever for capacity that waits for traffic.
 
 A return may follow the primary's capacity (`GradualReturn.follows_capacity`): each step waits until the load of a ready
-pod is at most that at the start of the rollout, when `Status.capacity` pods had all traffic. The way back of a
-promotion then waits in the same way.
+pod is at most a quarter above that at the start of the rollout, when `Status.capacity` pods had all traffic. The way
+back of a promotion then waits in the same way, and so does each increase of the canary's weight, by the canary's pods.
+An increase that waits longer than the deadline of a return is left to the checks.
 """
 
 from __future__ import annotations
@@ -25,9 +26,15 @@ from canarycore.phases import BEFORE_ANALYSIS, CutShort, Rule
 from canarycore.text import format_weight
 
 if TYPE_CHECKING:
-    from canarycore._observation import Observation
+    from canarycore._observation import Observation, Workload
     from canarycore._spec import GradualReturn, Rollout
     from canarycore._status import Status
+
+
+_PODS, _FOR = 4, 5
+"""So many pods bear the load for which so many were ready at the start of the rollout. An autoscaler changes nothing
+while the load is within a tenth of its target, so the load may rise by 1.1 / 0.9 while it rests: the rest of the pods
+would never come."""
 
 
 def begin_return(builder: DecisionBuilder) -> dict[str, Any]:
@@ -87,15 +94,31 @@ def explain_overload(builder: DecisionBuilder, rung: Rung) -> str:
     Its ready pods have to bear the share before the next step, not after it. An autoscaler adds pods only for load, so
     a primary that had to grow first would never grow.
     """
-    policy, primary, capacity = builder.rollout.gradual_return, builder.observation.primary, builder.status.capacity
-    ready, share = 0 if primary is None else primary.ready, MOST_PERMILLE - rung.permille
-    if policy is None or not policy.follows_capacity or share * capacity <= ready * MOST_PERMILLE:
+    return _explain_load(builder, "primary", builder.observation.primary, MOST_PERMILLE - rung.permille)
+
+
+def explain_canary_overload(builder: DecisionBuilder, after: Rung) -> str:
+    """Return why the canary cannot take more than its present share of the requests, or empty.
+
+    The rule is that of the primary: its ready pods have to bear the share before the next increase.
+    """
+    rung, ladder = builder.status.rung, builder.rollout.ladder
+    if ladder.in_place or not rung.weight or after.permille <= rung.permille:
         return ""
-    return f"{ready} ready pods of the primary have {share / 10:g}% of the requests, {capacity} had all before"
+    return _explain_load(builder, "canary", builder.observation.target, rung.permille)
+
+
+def _explain_load(builder: DecisionBuilder, name: str, side: Workload | None, share: int) -> str:
+    """Return why the ready pods of a side do not bear its share (permille), or empty."""
+    policy, capacity = builder.rollout.gradual_return, builder.status.capacity
+    ready = 0 if side is None else side.ready
+    if policy is None or not policy.follows_capacity or share * capacity * _PODS <= ready * MOST_PERMILLE * _FOR:
+        return ""
+    return f"{ready} ready pods of the {name} have {share / 10:g}% of the requests, {capacity} had all before"
 
 
 def hold_traffic(builder: DecisionBuilder, overload: str, end: float) -> Decision:
-    """Wait for pods of the primary, at most until `end`."""
+    """Wait for pods of the side that gets more traffic, at most until `end`."""
     builder.detail = overload
     builder.emit(NoticeKind.NO_CAPACITY, overload)
     return builder.wait(Rule.SHORT_OF_CAPACITY, min(builder.next_poll, end))

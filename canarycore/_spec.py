@@ -125,8 +125,9 @@ class GradualReturn:
     deadline: float | None = field(default=None, validator=optional(SECONDS_ABOVE_0))
     """Seconds after which all traffic goes back at once, with an alert; None for the rollout's progress deadline."""
     follows_capacity: bool = field(default=False, validator=FLAG)
-    """Whether each step waits until the load of a ready pod of the primary is at most that at the rollout's start. So
-    it exceeds that by one step at most, and an autoscaler sees the load that lets the primary grow."""
+    """Whether each step waits until the load of a ready pod of the primary is at most a quarter above that at the
+    rollout's start. So a step exceeds that at most by itself, and an autoscaler sees the load that lets the primary
+    grow. The quarter is for autoscalers, which change nothing within a tenth of their target."""
 
 
 @frozen(kw_only=True)

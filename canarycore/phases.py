@@ -170,7 +170,7 @@ class Rule(TextEnum):
     UNAPPROVED = "the rung passed, but its step is not approved"
     NOT_DUE = "the interval has not passed"
     STEPPING_DOWN = "the next step of the gradual return is not due"
-    SHORT_OF_CAPACITY = "the primary lacks ready pods for more traffic"
+    SHORT_OF_CAPACITY = "the side that gets more traffic lacks ready pods"
     DRAINING = "routes are draining"
     ON_HOLD = "the rollout is paused"
     SUSPENDED = "the rollout is suspended"
@@ -268,7 +268,7 @@ ROWS: tuple[Row, ...] = (
     _row(Rule.UNAPPROVED, ACTIVE),
     _row(Rule.NOT_DUE, BEFORE_PROMOTION | {Phase.PROMOTING}),
     _row(Rule.STEPPING_DOWN, Phase.FAILED),
-    _row(Rule.SHORT_OF_CAPACITY, frozenset({Phase.PROMOTING, Phase.FAILED})),
+    _row(Rule.SHORT_OF_CAPACITY, ACTIVE | {Phase.PROMOTING, Phase.FAILED}),
     _row(Rule.DRAINING, MAY_DRAIN),
     _row(Rule.ON_HOLD, UNDER_WAY),
     _row(Rule.SUSPENDED, ALIVE),

@@ -16,6 +16,8 @@ Three engines compute the same model at different speeds:
     canarycore.policy.vector     the same model in NumPy arrays, more than a hundred times as fast
     canarycore.policy.exact      a Markov chain without draws, for independent analyses
 
+Only the reference covers `Scenario.pods`: pods that take a limited number of requests, and their autoscalers.
+
 `choose_engine` returns the engine that `evaluate` uses, and the reason. The vector and the exact engine each have
 `find_gap(rollout, scenario)`, which returns why they do not cover a policy. A `Run` is one simulated rollout, and a
 `Summary` has the characteristics of many runs. docs/simulation.md lists the assumptions, and the tests that compare the
@@ -28,10 +30,12 @@ from canarycore.policy._evaluation._evaluate import evaluate
 from canarycore.policy._evaluation._evaluation import Distribution, Estimate, Evaluation
 from canarycore.policy._evaluation._sweep import Cell, Sweep, sweep
 from canarycore.policy._model import NotCovered, time_limit
-from canarycore.policy._scenario import Behaviour, Scenario
+from canarycore.policy._pods import PodLoad, SideLoad
+from canarycore.policy._scenario import Autoscaler, Behaviour, Pods, Scenario
 from canarycore.policy._summary import Mean, Outcome, Run, Share, Summary, summarise
 
 __all__ = [
+    "Autoscaler",
     "Behaviour",
     "Cell",
     "Distribution",
@@ -42,9 +46,12 @@ __all__ = [
     "Mean",
     "NotCovered",
     "Outcome",
+    "PodLoad",
+    "Pods",
     "Run",
     "Scenario",
     "Share",
+    "SideLoad",
     "Summary",
     "Sweep",
     "choose_engine",

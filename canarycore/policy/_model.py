@@ -166,8 +166,13 @@ class PolicyModel:
         return True
 
 
-def common_gaps(rollout: Rollout) -> str:
-    """Return why neither engine covers this policy, or "" where both may."""
+def common_gaps(rollout: Rollout, scenario: Scenario) -> str:
+    """Return why neither engine covers this policy in a scenario, or "" where both may."""
+    if scenario.pods is not None:
+        return "pods have a capacity (Scenario.pods)"
+    if rollout.gradual_return is not None:
+        follows = ".follows_capacity" if rollout.gradual_return.follows_capacity else ""
+        return f"traffic goes back by steps after a rollback (Rollout.gradual_return{follows})"
     if rollout.suspend:
         return "the Canary is suspended"
     if any(step.metrics for step in rollout.ladder.stays.values()):
@@ -178,12 +183,17 @@ def common_gaps(rollout: Rollout) -> str:
         return "a check begins at a later weight"
     if rollout.has_limits:
         return "a check has limits of its own"
-    if rollout.gradual_return is not None:
-        return "traffic goes back by steps after a rollback"
     if any(_counts(check) and check.conditions and not find_range(check.conditions) for check in rollout.checks):
         return "the conditions of a check are no range"
     same = len(set(rollout.hooks)) < len(rollout.hooks)
     return "two hooks are the same, and so are their answers" if same else excess(rollout)
+
+
+def refuse_gap(engine: str, rollout: Rollout, reason: str) -> None:
+    """Raise NotCovered where an engine has a reason, with the engine to take instead if there is one."""
+    if reason:
+        remedy = "" if excess(rollout) else "; take engine='core', in which the core decides every run"
+        raise NotCovered(f"the {engine} engine does not cover this policy, as {reason}{remedy}")
 
 
 MOST_INTERVALS = 10_000

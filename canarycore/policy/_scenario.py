@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import evolve, field, fields, frozen
 
 from canarycore._condition_values import find_range
-from canarycore._fields import FLAG, FieldRule, fault, instance, mapping, number, optional, refuse
+from canarycore._fields import (
+    FLAG,
+    FieldRule,
+    describe_value,
+    fault,
+    instance,
+    mapping,
+    number,
+    optional,
+    refuse,
+    whole,
+)
 from canarycore._spec import HookType
 from canarycore.text import enumerate_some, nearest, shorten
 
@@ -22,6 +33,8 @@ if TYPE_CHECKING:
 _SHARE = number(0, 1)
 _RATE = number(0, 1e9, unit="requests a second")
 _MILLISECONDS = number(0, 1e9, unit="milliseconds")
+_PODS = whole(1, 1000)
+_DAY = 86_400
 
 
 def _find_delay(value: Any) -> Problem | None:
@@ -66,6 +79,57 @@ class Behaviour:
 
 @_name_typos
 @frozen(kw_only=True)
+class Autoscaler:
+    """The autoscaler of one side's pods, by the rule of Kubernetes' HorizontalPodAutoscaler.
+
+    Raises FieldError if a value does not fit its field, or if `minimum` is above `maximum`.
+    """
+
+    minimum: int = field(default=1, validator=_PODS)
+    """The fewest pods."""
+    maximum: int = field(default=10, validator=_PODS)
+    """The most pods."""
+    target: float = field(default=0.6, validator=number(0, 1, above=True))
+    """The desired load of a pod, as a share of its capacity, above 0 to 1."""
+    interval: float = field(default=15.0, validator=number(1, _DAY, unit="seconds"))
+    """Seconds between two decisions, each by the mean load since the one before. It includes the lag of the metrics."""
+    scale_down_delay: float = field(default=300.0, validator=number(0, _DAY, unit="seconds"))
+    """Seconds for which pods stay after the load has gone: a decision takes the highest number of this time."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.minimum > self.maximum:
+            problem = fault(describe_value(self.maximum), f"at least the minimum, {self.minimum}", _RAISE, "range")
+            refuse(self, "maximum", problem)
+
+
+_RAISE = "Raise the maximum or lower the minimum."
+
+
+@_name_typos
+@frozen(kw_only=True)
+class Pods:
+    """The pods of both sides, which take a limited number of requests.
+
+    `Scenario.ready_after` is the time until a pod is ready after its start. Raises FieldError if a value does not fit
+    its field.
+    """
+
+    capacity: float = field(validator=number(0, 1e9, above=True, unit="requests a second"))
+    """Requests a second that one ready pod takes. Requests above that are lost: they fail at once."""
+    primary: int = field(validator=_PODS)
+    """Number of pods of the primary at the start, all ready."""
+    canary: int = field(validator=_PODS)
+    """Number of pods of the canary when it starts."""
+    primary_scaler: Autoscaler | None = field(default=None, validator=optional(instance(Autoscaler)))
+    """The autoscaler of the primary; None: its number of pods does not change."""
+    canary_scaler: Autoscaler | None = field(default=None, validator=optional(instance(Autoscaler)))
+    """The autoscaler of the canary, while it has pods; None: their number does not change."""
+    longest_overload: float = field(default=600.0, validator=number(0, _DAY, unit="seconds"))
+    """Seconds after the end of the rollout for which the run goes on at most, while requests are lost."""
+
+
+@_name_typos
+@frozen(kw_only=True)
 class Scenario:
     """The assumptions of a simulation.
 
@@ -82,13 +146,17 @@ class Scenario:
     test_rps: float = field(default=0.0, validator=_RATE)
     """Requests a second that load tests send straight to the canary; users do not see their failures."""
     ready_after: float = field(default=0.0, validator=FieldRule(_find_delay))
-    """Seconds until started pods of the new version are ready; infinite: never."""
+    """Seconds until started pods of the new version are ready, and with `pods` those of both versions; infinite:
+    never."""
     match_share: float = field(default=0.1, validator=_SHARE)
     """Share of users that the match conditions of an A/B test or a step select, 0 to 1."""
     gates: Mapping[str, bool] = field(default={}, validator=mapping(FLAG))
     """Answers of hooks by name; by default rollback hooks do not ask for a rollback, and all other hooks pass."""
     failures: Mapping[str, float] = field(default={}, validator=mapping(_SHARE))
     """Probability by which a check or hook fails at each question, by name; 0 for others."""
+    pods: Pods | None = field(default=None, validator=optional(instance(Pods)))
+    """The pods of both sides, their capacity and their autoscalers; None: pods take any number of requests. Only the
+    event-driven engine covers them."""
 
     def share_on(self, routes: Routes) -> float:
         """Return the share of users on the canary, 0 to 1: all that match, and the weight's part of the others."""

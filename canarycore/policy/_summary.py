@@ -45,6 +45,10 @@ class Run:
     """Failed requests of the new version, minus the expected failures of the old one at the same requests."""
     broken: tuple[str, ...] = ()
     """Names of the promises that the run breaks, in order of time."""
+    lost_requests: int = 0
+    """Users' requests that no pod took, which `bad_requests` includes; 0 where the scenario has no pods."""
+    peak_load: float = 0.0
+    """Highest load of a ready pod as a share of its capacity; 0 where the scenario has no pods."""
 
 
 @frozen
@@ -125,6 +129,10 @@ class Summary:
     """Mean of the excess of failed requests per run."""
     reasons: tuple[tuple[str, int], ...]
     """Number of runs by reason."""
+    lost_requests: Mean = Mean(0.0, 0.0)
+    """Mean of users' requests per run that no pod took; 0 where the scenario has no pods."""
+    peak_load: Mean = Mean(0.0, 0.0)
+    """Mean of the highest load of a ready pod, as a share of its capacity; 0 where the scenario has no pods."""
 
     def to_json(self) -> dict[str, object]:
         """Return plain data. A `_ci95` is [low, high]; a mean over nothing is null."""
@@ -147,6 +155,8 @@ class Summary:
                 canary_requests=self.canary_requests,
                 bad_requests=self.bad_requests,
                 excess_bad_requests=self.excess_bad_requests,
+                lost_requests=self.lost_requests,
+                peak_load=self.peak_load,
             ),
             "reasons": dict(self.reasons),
         }
@@ -174,6 +184,8 @@ def summarise(runs: Iterable[Run]) -> Summary:
         canary_requests=_mean([run.canary_requests for run in all_runs]),
         bad_requests=_mean([run.bad_requests for run in all_runs]),
         excess_bad_requests=_mean([run.excess_bad_requests for run in all_runs]),
+        lost_requests=_mean([run.lost_requests for run in all_runs]),
+        peak_load=_mean([run.peak_load for run in all_runs]),
         reasons=tuple((reason, sum(run.reason == reason for run in all_runs)) for reason in reasons),
     )
 

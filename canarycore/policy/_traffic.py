@@ -15,15 +15,17 @@ from attrs import define
 from canarycore._record import record
 from canarycore._spec import CheckKind
 from canarycore.phases import IDLE, OVER
+from canarycore.policy._pods import PodLoad, SideLoad
 from canarycore.policy._scenario import inside
 from canarycore.questions import MetricAnswer
 from canarycore.simulation.chance import binomial, percentile
+from canarycore.simulation.state import observe_workload
 
 if TYPE_CHECKING:
     from random import Random
 
     from canarycore._spec import Check, Rollout
-    from canarycore.policy._scenario import Scenario
+    from canarycore.policy._scenario import Pods, Scenario
     from canarycore.simulation.state import SimulatedPods, State
 
 OLD, NEW = "old", "new"
@@ -53,6 +55,8 @@ class Flow:
     """Whether the primary serves the new version."""
     to_canary: tuple[Piece, ...]
     """Traffic to the canary."""
+    pods: PodLoad | None = None
+    """The pods and their load; None where the scenario has none."""
 
 
 def flow(state: State, until: float, scenario: Scenario, size: float) -> Flow:
@@ -65,7 +69,23 @@ def flow(state: State, until: float, scenario: Scenario, size: float) -> Flow:
         to_primary=scenario.rps * (1.0 - share) * seconds,
         is_taken_over=_is_taken_over(state, scenario),
         to_canary=_pieces(state.now, until, size, scenario.rps * share, copied + tested) if exposed else (),
+        pods=None if scenario.pods is None else pod_load(state, until, scenario, scenario.pods),
     )
+
+
+def pod_load(state: State, until: float, scenario: Scenario, pods: Pods) -> PodLoad:
+    """Return the load of the pods from the state's time to `until`."""
+    share, copied, tested = _exposure(state, scenario)
+    users = scenario.rps * share
+    primary = SideLoad(ready=_ready(state, "primary"), rps=scenario.rps - users, capacity=pods.capacity)
+    canary = SideLoad(ready=_ready(state, "target"), rps=users + copied + tested, capacity=pods.capacity)
+    lost = primary.rps * primary.lost + users * canary.lost
+    return PodLoad(since=state.now, until=until, primary=primary, canary=canary, lost_rps=lost)
+
+
+def _ready(state: State, workload: str) -> int:
+    view = observe_workload(state, workload)
+    return 0 if view is None else view.ready
 
 
 def share(state: State, scenario: Scenario) -> float:
@@ -76,9 +96,13 @@ def share(state: State, scenario: Scenario) -> float:
 def _exposure(state: State, scenario: Scenario) -> tuple[float, float, float]:
     """Return the traffic to the canary: the share of users, copies a second, test requests a second."""
     routes, target = state.routes, state.target
-    if routes is None or target is None or not target.desired or not _is_ready(target, state.now, scenario):
+    if routes is None or target is None or not target.desired:
+        return 0.0, 0.0, 0.0
+    if scenario.pods is None and not _is_ready(target, state.now, scenario):
         return 0.0, 0.0, 0.0
     users = scenario.share_on(routes)
+    if scenario.pods is not None and not _ready(state, "target"):
+        return users, 0.0, 0.0
     copied = scenario.copies_on(state.rollout, routes)
     return users, copied, 0.0 if state.status.phase in IDLE | OVER else scenario.test_rps
 
@@ -86,7 +110,11 @@ def _exposure(state: State, scenario: Scenario) -> tuple[float, float, float]:
 def _is_taken_over(state: State, scenario: Scenario) -> bool:
     """Return whether the primary serves the new version."""
     primary = state.primary
-    return primary is not None and primary.revision == NEW and _is_ready(primary, state.now, scenario)
+    if primary is None or primary.revision != NEW:
+        return False
+    if scenario.pods is None:
+        return _is_ready(primary, state.now, scenario)
+    return primary.has_rolled(state.now, state.pace("primary", NEW))
 
 
 def _is_ready(pods: SimulatedPods, now: float, scenario: Scenario) -> bool:
@@ -116,6 +144,16 @@ class _Stream:
         return whole
 
 
+def _take(stream: _Stream, losses: _Stream, amount: float, lost: float) -> tuple[int, int]:
+    """Return the number of requests, and how many of them are lost. lost: the share that no pod takes."""
+    count = stream.take(amount)
+    if not lost:
+        return count, 0
+    whole = losses.take(amount * lost)
+    losses.carry += max(whole - count, 0)
+    return count, min(whole, count)
+
+
 class RequestFlows:
     """The requests of a run, their failures, and the recent ones that a check's query covers."""
 
@@ -128,10 +166,18 @@ class RequestFlows:
         self.requests = self.bad = 0
         """Users' requests, and those that failed."""
         self.new_requests = self.new_bad = 0
-        """Users' requests that the new version served, and those that failed."""
+        """Users' requests that the new version served, and those of them that failed."""
+        self.lost = 0
+        """Users' requests that no pod took."""
+        self.peak_load = 0.0
+        """Highest load of a ready pod with users' requests, as a share of its capacity."""
+        self._losses: tuple[_Stream, ...] = (_Stream(), _Stream(), _Stream())
 
     def add(self, flow: Flow) -> None:
         """Add a flow, and draw the failures of its requests."""
+        if flow.pods is not None:
+            self._add_limited(flow, flow.pods)
+            return
         scenario, random = self._scenario, self._random
         rate = (scenario.new if flow.is_taken_over else scenario.old).error_rate
         count = self._rest.take(flow.to_primary)
@@ -144,7 +190,38 @@ class RequestFlows:
             bad = binomial(random, live, rate)
             self._count(live, bad, new=True)
             buckets.append((start, end, live + tests, bad + binomial(random, tests, rate)))
-        gone = flow.until - self._longest
+        self._forget(flow.until)
+
+    def _add_limited(self, flow: Flow, load: PodLoad) -> None:
+        """Add a flow to pods that take a limited number of requests. Checks count lost requests as failed."""
+        scenario, random, buckets = self._scenario, self._random, self._buckets
+        primary_losses, live_losses, test_losses = self._losses
+        if load.primary.ready and load.primary.rps:
+            self.peak_load = max(self.peak_load, load.primary.load)
+        if load.canary.ready and flow.to_canary:
+            self.peak_load = max(self.peak_load, load.canary.load)
+        count, lost = _take(self._rest, primary_losses, flow.to_primary, load.primary.lost)
+        rate = (scenario.new if flow.is_taken_over else scenario.old).error_rate
+        self._count(count - lost, binomial(random, count - lost, rate), new=flow.is_taken_over)
+        self._lose(lost)
+        rate = scenario.new.error_rate
+        for start, end, users, others in flow.to_canary:
+            live, lost = _take(self._live, live_losses, users, load.canary.lost)
+            tests, lost_tests = _take(self._tests, test_losses, others, load.canary.lost)
+            bad = binomial(random, live - lost, rate)
+            self._count(live - lost, bad, new=True)
+            self._lose(lost)
+            bad_tests = binomial(random, tests - lost_tests, rate)
+            buckets.append((start, end, live + tests, bad + lost + bad_tests + lost_tests))
+        self._forget(flow.until)
+
+    def _lose(self, requests: int) -> None:
+        self.requests += requests
+        self.lost += requests
+        self.bad += requests
+
+    def _forget(self, now: float) -> None:
+        buckets, gone = self._buckets, now - self._longest
         while buckets and buckets[0][1] <= gone:
             buckets.popleft()
 

@@ -28,7 +28,15 @@ from attrs import define, frozen
 
 from canarycore._record import record
 from canarycore._spec import CheckKind, NoData
-from canarycore.policy._model import CheckModel, CheckOutcome, NotCovered, PolicyModel, RungModel, common_gaps, model
+from canarycore.policy._model import (
+    CheckModel,
+    CheckOutcome,
+    PolicyModel,
+    RungModel,
+    common_gaps,
+    model,
+    refuse_gap,
+)
 from canarycore.policy._scenario import limits_of
 from canarycore.policy._tails import at_most, order_statistic_below
 
@@ -77,14 +85,12 @@ class Expectation:
 
 def find_gap(rollout: Rollout, scenario: Scenario) -> str:
     """Return why this engine does not cover a policy in a scenario, or "" where it does."""
-    return common_gaps(rollout) or _find_gap(model(rollout, scenario))
+    return common_gaps(rollout, scenario) or _find_gap(model(rollout, scenario))
 
 
 def solve(rollout: Rollout, scenario: Scenario) -> Expectation:
     """Return the operating characteristics of a policy. Raise NotCovered where `find_gap` has a reason."""
-    reason = find_gap(rollout, scenario)
-    if reason:
-        raise NotCovered(f"the exact engine does not cover this: {reason}")
+    refuse_gap("exact", rollout, find_gap(rollout, scenario))
     return _Chain(model(rollout, scenario)).solve()
 
 

@@ -9,9 +9,11 @@ The four curves of `draw`:
     the share of users on the new version over time      the failed checks over time
     the probability of a rollback by the error rate      users' bad requests by the traffic
 
-The upper two curves show runs of the reference engine. The lower left one is exact where the Markov chain covers the
-policy. Otherwise it is sampled, like the lower right one, by the vectorised engine or, where that does not cover the
-policy, by the reference engine.
+With `Scenario.pods` two curves more lie below: the ready pods of both sides, and the load of a ready pod.
+
+The curves over time show runs of the reference engine. The probability of a rollback is exact where the Markov chain
+covers the policy. Otherwise it is sampled, like the bad requests, by the vectorised engine, or by the reference engine
+where that one does not cover the policy.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 
     from canarycore._spec import Rollout
     from canarycore.policy._evaluation._sweep import Sweep
+    from canarycore.policy._pods import PodLoad
     from canarycore.policy._scenario import Scenario
     from canarycore.policy.sampled import RunEvent
 
@@ -71,15 +74,19 @@ _STYLE: Any = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": F
 def draw(rollout: Rollout, scenario: Scenario, *, seed: int = 0, title: str = "") -> Figure:
     """Draw a policy in a scenario; the same arguments give the same picture."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(12.8, 8.4), layout=ConstrainedLayoutEngine(h_pad=0.14, w_pad=0.1))
+        rows = 2 if scenario.pods is None else 3
+        figure = Figure(figsize=(12.8, 4.2 * rows), layout=ConstrainedLayoutEngine(h_pad=0.14, w_pad=0.1))
         figure.suptitle(title or rollout.full_name, fontsize=13)
-        (over_time, failed), (characteristic, harm) = figure.subplots(2, 2)
+        (over_time, failed), (characteristic, harm), *below = figure.subplots(rows, 2)
         curves = _run_curves(rollout, scenario, seed)
         _draw_share(over_time, curves)
         _draw_failed(failed, curves, rollout)
         _draw_characteristic(characteristic, rollout, scenario, seed)
         _draw_harm(harm, rollout, scenario, seed)
-        for axes in (over_time, failed, characteristic, harm):
+        for ready, load in below:
+            _draw_ready(ready, curves)
+            _draw_load(load, curves)
+        for axes in figure.axes:
             axes.grid(visible=True, color="#e4e6e8", linewidth=0.8)
             axes.set_axisbelow(True)
     return figure
@@ -177,19 +184,48 @@ class _RunCurves:
     """Failed checks so far."""
     outcomes: tuple[Outcome, ...]
     """Outcome of each run."""
+    ready: dict[str, NDArray[Any]]
+    """Ready pods by side; empty where the scenario has no pods."""
+    loads: dict[str, NDArray[Any]]
+    """Load of a ready pod by side (percent of its capacity); empty where the scenario has no pods."""
+
+
+_SIDES = {"primary": "#5f6368", "canary": "#0072b2"}
+"""The colours of the sides."""
 
 
 def _run_curves(rollout: Rollout, scenario: Scenario, seed: int) -> _RunCurves:
     events: list[list[RunEvent]] = [[] for _ in range(CURVE_RUNS)]
-    runs = [simulate(rollout, scenario, f"{seed}/{number}", on_event=run.append) for number, run in enumerate(events)]
-    longest = float(np.percentile([run.seconds for run in runs], 99)) or rollout.interval
+    loads: list[list[PodLoad]] = [[] for _ in range(CURVE_RUNS)]
+    runs = [
+        simulate(rollout, scenario, f"{seed}/{number}", on_event=events[number].append, on_load=loads[number].append)
+        for number in range(CURVE_RUNS)
+    ]
+    sides = {} if scenario.pods is None else _SIDES
+    ends = [run[-1].until if run else end.seconds for run, end in zip(loads, runs, strict=True)]
+    longest = float(np.percentile(ends, 99)) or rollout.interval
     moments = np.linspace(0.0, longest * 1.08, _MOMENTS)
     return _RunCurves(
         moments / 60,
         np.array([_steps(moments, [(event.seconds, 100 * event.share) for event in run]) for run in events]),
         np.array([_steps(moments, [(event.seconds, event.failed) for event in run]) for run in events]),
         tuple(run.outcome for run in runs),
+        {
+            side: np.array(
+                [_steps(moments, [(each.since, getattr(each, side).ready) for each in run]) for run in loads]
+            )
+            for side in sides
+        },
+        {
+            side: np.array([_steps(moments, [(each.since, _percent(each, side)) for each in run]) for run in loads])
+            for side in sides
+        },
     )
+
+
+def _percent(load: PodLoad, side: str) -> float:
+    share: float = getattr(load, side).load
+    return 100 * share if share < inf else 0.0
 
 
 def _steps(moments: NDArray[Any], changes: list[tuple[float, float]]) -> NDArray[Any]:
@@ -224,6 +260,31 @@ def _draw_failed(axes: Axes, curves: _RunCurves, rollout: Rollout) -> None:
     )
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="upper left", ncols=4, fontsize=9, columnspacing=1.2, handlelength=1.6, frameon=False)
+
+
+def _draw_ready(axes: Axes, curves: _RunCurves) -> None:
+    for side, rows in curves.ready.items():
+        _draw_side(axes, curves, rows, side)
+    axes.set(title="Ready pods", xlabel="minutes since the new revision arrived", ylabel="pods")
+    axes.set(xlim=(0, curves.minutes[-1]), ylim=(0, None))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="best", framealpha=0.85, edgecolor="none")
+
+
+def _draw_load(axes: Axes, curves: _RunCurves) -> None:
+    for side, rows in curves.loads.items():
+        _draw_side(axes, curves, rows, side)
+    axes.axhline(100, color=_BAD, linestyle="--", linewidth=1.2, label="capacity: requests above it are lost")
+    axes.set(title="Load of a ready pod", xlabel="minutes since the new revision arrived", ylabel="% of its capacity")
+    axes.set(xlim=(0, curves.minutes[-1]), ylim=(0, None))
+    axes.legend(loc="best", framealpha=0.85, edgecolor="none")
+
+
+def _draw_side(axes: Axes, curves: _RunCurves, rows: NDArray[Any], side: str) -> None:
+    """Draw the median of one side, and the band of nine tenths of the runs."""
+    low, middle, high = np.percentile(rows, [5, 50, 95], axis=0)
+    axes.fill_between(curves.minutes, low, high, color=_SIDES[side], alpha=0.2, linewidth=0, step="post")
+    axes.plot(curves.minutes, middle, color=_SIDES[side], linewidth=2, drawstyle="steps-post", label=side)
 
 
 def _bands(axes: Axes, across: NDArray[Any], rows: NDArray[Any], colour: str, *, steps: str = "default") -> None:

@@ -19,6 +19,10 @@ the next everything follows from the cluster's state, the driver's memory and th
 run draws only its traffic and its answers. In a sweep two answers are equivalent if the core's `judge` gives both the
 same verdict, as nothing reads the texts with their values. A single run plays its own stretches, and reports the values
 that it drew.
+
+With `Scenario.pods` each side has pods that take a limited number of requests, and autoscalers that change their number
+(`canarycore.policy._pods`). The core sees them as in production: by the ready pods of its observation. A run then goes
+on after the end of its rollout while requests are lost, at most for `Pods.longest_overload`.
 """
 
 from __future__ import annotations
@@ -39,9 +43,10 @@ from canarycore.driver import Apply, Commit, CycleMemory, CycleResult, Fetch, Ob
 from canarycore.errors import CannotHappen
 from canarycore.phases import IDLE, Phase, Reason
 from canarycore.policy._model import NotCovered, excess, grain, time_limit
-from canarycore.policy._scenario import Scenario, demand_known_names, outside
+from canarycore.policy._pods import ScaledSide, next_event, scale, scaled_sides
+from canarycore.policy._scenario import Pods, Scenario, demand_known_names, outside
 from canarycore.policy._summary import Outcome, Run
-from canarycore.policy._traffic import NEW, OLD, Flow, RequestFlows, flow, share
+from canarycore.policy._traffic import NEW, OLD, Flow, RequestFlows, flow, pod_load, share
 from canarycore.questions import (
     HookAnswer,
     HookQuestion,
@@ -69,6 +74,7 @@ if TYPE_CHECKING:
     from canarycore._spec import Check, Hook, Rollout
     from canarycore.driver import Request
     from canarycore.notices import Notice
+    from canarycore.policy._pods import PodLoad
     from canarycore.questions import Answer, Question
     from canarycore.simulation.promises import Promise
 
@@ -77,6 +83,9 @@ BATCH = 200
 
 _MOST_AT_ONCE = 1000
 """Number of cycles or questions at one time above which the engine reports a busy loop."""
+
+_MOST_DECISIONS = 100_000
+"""Most decisions of an autoscaler in the longest run."""
 
 _MOST_FORKS = 20_000
 """Most forks of a table, a few kilobytes each."""
@@ -107,15 +116,17 @@ def simulate(
     *,
     promises: Iterable[Promise] = (),
     on_event: Callable[[RunEvent], None] | None = None,
+    on_load: Callable[[PodLoad], None] | None = None,
 ) -> Run:
     """Simulate one run; the same arguments give the same run.
 
     promises: invariants of your own; `Run.broken` names those that this run breaks. on_event: a function that gets
-    every decision and notice. Raise NotCovered where the policy takes too long, and WrongValue where the scenario names
+    every decision and notice. on_load: a function that gets the pods and their load over time, if the scenario has
+    pods; the parts adjoin. Raise NotCovered where the policy takes too long, and WrongValue where the scenario names
     a hook or check that the policy lacks.
     """
     _refuse(rollout, scenario)
-    return _Table(rollout, scenario, _keep_answer, tuple(promises)).run(seed, on_event)
+    return _Table(rollout, scenario, _keep_answer, tuple(promises)).run(seed, on_event, on_load)
 
 
 def sweep(
@@ -142,9 +153,18 @@ def sweep(
 
 def _refuse(rollout: Rollout, scenario: Scenario) -> None:
     demand_known_names(rollout, scenario)
-    reason = excess(rollout)
+    reason = excess(rollout) or _excess_of_scalers(rollout, scenario.pods)
     if reason:
         raise NotCovered(f"this policy cannot be simulated: {reason}")
+
+
+def _excess_of_scalers(rollout: Rollout, pods: Pods | None) -> str:
+    """Return why the autoscalers of a scenario decide too often for a simulation, or "" where they do not."""
+    sides = () if pods is None else scaled_sides(pods)
+    shortest = min((side.scaler.interval for side in sides), default=inf)
+    if time_limit(rollout) / shortest <= _MOST_DECISIONS:
+        return ""
+    return f"an autoscaler may decide more than {_MOST_DECISIONS:,} times (Autoscaler.interval)"
 
 
 def _batch(table: _Table, seed: int | str, numbers: range) -> list[Run]:
@@ -173,7 +193,12 @@ class _Table:
     representatives: dict[Hashable, Answer] = field(factory=dict)
     """The answer to play with, by check and equivalence class."""
 
-    def run(self, seed: int | str, on_event: Callable[[RunEvent], None] | None = None) -> Run:
+    def run(
+        self,
+        seed: int | str,
+        on_event: Callable[[RunEvent], None] | None = None,
+        on_load: Callable[[PodLoad], None] | None = None,
+    ) -> Run:
         """Simulate one run from its start to its end."""
         chance = _Chance(self.rollout, self.scenario, Random(f"{seed}"))
         stretch, at_once, broken = self._start(), 0, dict[str, None]()
@@ -186,6 +211,10 @@ class _Table:
             if on_event is not None:
                 for state, cause in stretch.events:
                     on_event(_run_event(state, cause, self.scenario))
+            if on_load is not None:
+                for traffic in stretch.flows:
+                    if traffic.pods is not None:
+                        on_load(traffic.pods)
             if stretch.fork is None:
                 return _run(stretch.end, chance.traffic, self.scenario, tuple(broken))
             at_once = 0 if stretch.flows else at_once + 1
@@ -295,6 +324,7 @@ def _view(state: State, traffic: RequestFlows, scenario: Scenario) -> RolloutVie
         requests=traffic.requests,
         canary_requests=traffic.new_requests,
         bad_requests=traffic.bad,
+        lost_requests=traffic.lost,
     )
 
 
@@ -312,6 +342,8 @@ def _run(end: State, traffic: RequestFlows, scenario: Scenario, broken: tuple[st
         bad_requests=traffic.bad,
         excess_bad_requests=traffic.new_bad - traffic.new_requests * scenario.old.error_rate,
         broken=broken,
+        lost_requests=traffic.lost,
+        peak_load=traffic.peak_load,
     )
 
 
@@ -372,20 +404,25 @@ class _Stage:
     observed_state: State | None = None
     observation: Observation | None = None
     changes: float = inf
+    sides: tuple[ScaledSide, ...] = ()
 
     @classmethod
     def of(cls, rollout: Rollout, scenario: Scenario) -> _Stage:
         """Return the stage at which the new version has just arrived."""
+        pods, pace = scenario.pods, Pace(delay=scenario.ready_after)
+        many = 1 if pods is None else pods.primary
+        names = (NEW,) if pods is None else ("primary", "target")
         state = State(
             rollout=rollout,
             status=Status(phase=Phase.INITIALIZED, since=0.0, applied=OLD, promoted=OLD),
             target=SimulatedPods(revision=NEW, desired=0),
-            primary=SimulatedPods(revision=OLD, desired=1, mine=1),
+            primary=SimulatedPods(revision=OLD, desired=many, mine=many),
             routes=Routes(),
-            replicas=1,
-            paces=((NEW, Pace(delay=scenario.ready_after)),) if scenario.ready_after else (),
+            replicas=1 if pods is None else pods.canary,
+            paces=tuple((name, pace) for name in names) if scenario.ready_after else (),
         )
-        return cls(scenario, state, time_limit(rollout), grain(rollout))
+        sides = () if pods is None else scaled_sides(pods)
+        return cls(scenario, state, time_limit(rollout), grain(rollout), sides=sides)
 
     def with_answers(self, answers: dict[str, Answer]) -> _Stage:
         """Return the stage with these answers in the driver's memory, without past flows and events."""
@@ -395,7 +432,7 @@ class _Stage:
     def future_key(self) -> Hashable:
         """Return all that the future depends on, except answers to come."""
         memory = self.memory
-        return self.state.but(rollout=None), tuple(memory.answers.items()), frozenset(memory.published)
+        return self.state.but(rollout=None), tuple(memory.answers.items()), frozenset(memory.published), self.sides
 
     def play(self) -> tuple[Question, ...]:
         """Run the driver and let time pass up to the next questions; return none at the end of the run."""
@@ -411,6 +448,8 @@ class _Stage:
             if wake == inf:
                 break
             self._advance(min(wake, self.until))
+        if self.scenario.pods is not None and self._is_over:
+            self._end_overload(self.scenario.pods)
         return ()
 
     @property
@@ -465,7 +504,33 @@ class _Stage:
         return min(wake, self.changes) if wake > now else wake
 
     def _advance(self, until: float) -> None:
-        """Let time pass, with its traffic."""
-        if until > self.state.now:
-            self.flows.append(flow(self.state, until, self.scenario, self.size))
-            self.state = self.state.but(now=until)
+        """Let time pass, with its traffic; with limited pods only up to a change that the driver sees."""
+        pods = self.scenario.pods
+        if until <= self.state.now:
+            return
+        if pods is None:
+            self._pass(until)
+            return
+        while self.state.now < until and not self._pass_with_pods(until, pods):
+            pass
+
+    def _pass(self, until: float) -> None:
+        self.flows.append(flow(self.state, until, self.scenario, self.size))
+        self.state = self.state.but(now=until)
+
+    def _pass_with_pods(self, until: float, pods: Pods) -> bool:
+        """Let time pass up to the next change of pods or decision of an autoscaler; return whether pods changed."""
+        before, change = self.state, next_change(self.state)
+        self._pass(min(until, next_event(before, self.sides)))
+        load, now = self.flows[-1].pods, self.state.now
+        if load is not None:
+            self.sides = tuple([side.after(now - before.now, load) for side in self.sides])
+        self.state, self.sides = scale(self.state, self.sides, pods)
+        is_same = self.state.primary is before.primary and self.state.target is before.target
+        return not is_same or now >= change
+
+    def _end_overload(self, pods: Pods) -> None:
+        """Let time pass after the end of the rollout while requests are lost."""
+        end = self.state.now + pods.longest_overload
+        while self.state.now < end and pod_load(self.state, end, self.scenario, pods).lost_rps:
+            self._pass_with_pods(end, pods)

@@ -25,11 +25,11 @@ from canarycore.policy._model import (
     CheckModel,
     CheckOutcome,
     LookBack,
-    NotCovered,
     PolicyModel,
     RungModel,
     common_gaps,
     model,
+    refuse_gap,
 )
 from canarycore.policy._scenario import limits_of
 from canarycore.policy._summary import Mean, Outcome, Run, Share, Summary, Z
@@ -109,6 +109,7 @@ class Runs:
         ended = {outcome: self.outcome == number for number, outcome in enumerate(_OUTCOMES)}
         counts = {outcome: int(mask.sum()) for outcome, mask in ended.items()}
         reasons = np.bincount(self.reason, minlength=len(_REASONS))
+        nothing = Mean(0.0, 0.0 if total > 1 else None)
         return Summary(
             runs=total,
             promoted=Share(counts[Outcome.PROMOTED], total),
@@ -123,6 +124,8 @@ class Runs:
             canary_requests=_mean(self.canary_requests),
             bad_requests=_mean(self.bad_requests),
             excess_bad_requests=_mean(self.excess_bad_requests),
+            lost_requests=nothing,
+            peak_load=nothing,
             reasons=tuple(
                 sorted((reason.value, int(count)) for reason, count in zip(_REASONS, reasons, strict=True) if count)
             ),
@@ -131,7 +134,7 @@ class Runs:
 
 def find_gap(rollout: Rollout, scenario: Scenario) -> str:
     """Return why this engine does not cover a policy in a scenario, or "" where it does."""
-    return common_gaps(rollout) or _find_gap(model(rollout, scenario))
+    return common_gaps(rollout, scenario) or _find_gap(model(rollout, scenario))
 
 
 def simulate(
@@ -144,9 +147,7 @@ def simulate(
     """
     if runs < 1:
         raise ValueError(f"runs: found {runs}, expected at least 1")
-    reason = find_gap(rollout, scenario)
-    if reason:
-        raise NotCovered(f"the vectorised engine does not cover this: {reason}")
+    refuse_gap("vector", rollout, find_gap(rollout, scenario))
     sizes = [min(BATCH, runs - start) for start in range(0, runs, BATCH)]
     do = map if executor is None else executor.map
     return _gathered(do(partial(_batch, model(rollout, scenario), seed), range(len(sizes)), sizes))

@@ -33,7 +33,7 @@ from canarycore.simulation.actions import Action, AnswerHook, act
 from canarycore.simulation.driver import ClusterRun, CycleRecord, Driver, Platform, SimulatedCycle, Write, WriteContext
 from canarycore.simulation.invariants import EACH_CYCLE, EACH_WRITE, InvariantError
 from canarycore.simulation.metrics import ScenarioMetrics
-from canarycore.simulation.promises import Promise, RolloutTally, find_broken
+from canarycore.simulation.promises import Promise, RolloutTally, demand_no_pods, find_broken
 from canarycore.simulation.state import READS, Fault, FaultKind, State, after, next_change, observe, scaled
 
 if TYPE_CHECKING:
@@ -337,6 +337,7 @@ class SimulatedCluster:
 
 def _in_scenario(state: State, scenario: Scenario) -> State:
     """Return the state with the metrics, the hooks and the pace of pods of a scenario."""
+    demand_no_pods(scenario)
     paces = dict(state.paces) | dict.fromkeys(("primary", "target"), after(scenario.ready_after))
     state = state.but(metrics=ScenarioMetrics(scenario), paces=tuple(sorted(paces.items())))
     for hook in state.rollout.hooks:

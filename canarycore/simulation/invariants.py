@@ -515,6 +515,10 @@ _THAW = frozenset(
 """The rules that move a frozen rollout: a command, another revision or the owner's deletion."""
 
 
+_BEARABLE = 1.25
+"""Load of a ready pod, as a multiple of that at the start of the rollout, below which the primary bears more."""
+
+
 def a_gradual_return_goes_down_by_its_steps(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """Check I18: after a rollback each decision takes at most one step of traffic from a canary that serves.
 
@@ -538,7 +542,7 @@ def a_gradual_return_goes_down_by_its_steps(context: WriteContext, history: Sequ
     weight = before.rung.permille if routes is None else min(before.rung.permille, routes.permille)
     least = weight - policy.step * (1 if rollout.ladder.tenths else 10)
     primary = context.observation.primary
-    bears = 0 if primary is None else primary.ready * MOST_PERMILLE
+    bears = 0.0 if primary is None else primary.ready * MOST_PERMILLE * _BEARABLE
     if policy.follows_capacity and after.rung.permille < weight and (MOST_PERMILLE - weight) * before.capacity > bears:
         return f"traffic went back to {primary}, {before.capacity} pods had it before: {weight / 10:g}% was the limit"
     if after.rung.permille < least:
@@ -561,11 +565,31 @@ def a_promotion_does_not_overload_the_primary(context: WriteContext, history: Se
     if NoticeKind.RETURN_CUT_SHORT_ALERT in {notice.kind for notice in context.decision.notices}:
         return None
     share = MOST_PERMILLE - before.rung.permille
-    if share * before.capacity > (0 if primary is None else primary.ready * MOST_PERMILLE):
+    if share * before.capacity > (0.0 if primary is None else primary.ready * MOST_PERMILLE * _BEARABLE):
         return f"traffic went to {primary} with {share / 10:g}% already, {before.capacity} pods had all before"
     most = max(policy.step, rollout.ladder.step_back) * (1 if rollout.ladder.tenths else 10)
     moved = before.rung.permille - context.after.status.rung.permille
     return f"{moved / 10:g}% went to the primary in one step" if moved > most else None
+
+
+def an_increase_does_not_overload_the_canary(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I18: with a policy that follows capacity, a pass gives the canary more only if its pods bear its share.
+
+    Past the deadline of a return the checks alone decide.
+    """
+    del history
+    before, after, rollout = context.before.status, context.after.status, context.before.rollout
+    policy, target, rule = rollout.gradual_return, context.observation.target, context.decision.explanation.rule
+    if not context.write.is_commit or rule is not Rule.ADVANCED or policy is None or not policy.follows_capacity:
+        return None
+    if rollout.ladder.in_place or not before.rung.weight or after.rung.permille <= before.rung.permille:
+        return None
+    if context.observation.has_reached(before.analysed_at + rollout.interval + rollout.longest_return):
+        return None
+    if before.rung.permille * before.capacity > (0.0 if target is None else target.ready * MOST_PERMILLE * _BEARABLE):
+        share = before.rung.percent
+        return f"traffic went to {target} with {share:g}% already, {before.capacity} pods of the primary had all before"
+    return None
 
 
 def a_rejected_revision_does_not_succeed(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
@@ -660,6 +684,7 @@ EACH_COMMIT: tuple[WriteInvariant, ...] = (
     WriteInvariant("I3", "a frozen rollout moves nothing", a_frozen_rollout_moves_nothing),
     WriteInvariant("I18", "a gradual return goes down by its steps", a_gradual_return_goes_down_by_its_steps),
     WriteInvariant("I18", "a promotion does not overload the primary", a_promotion_does_not_overload_the_primary),
+    WriteInvariant("I18", "an increase does not overload the canary", an_increase_does_not_overload_the_canary),
     WriteInvariant("I5", "a rejected revision does not succeed", a_rejected_revision_does_not_succeed),
     WriteInvariant("I5", "a rejection is remembered", a_rejection_is_remembered),
     WriteInvariant("I9", "failed checks count once and never fall", failed_checks_count_once_and_never_fall),

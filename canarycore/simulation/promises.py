@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from canarycore._fields import REQUIRED_TEXT, FieldRule, describe_value, fault
+from canarycore._fields import REQUIRED_TEXT, FieldRule, describe_value, fault, refuse
 from canarycore._record import record
 from canarycore.errors import CanaryError, Problem
 from canarycore.phases import PROMOTED, PROMOTION, UNDER_WAY, Phase
@@ -61,6 +61,8 @@ class RolloutView:
     """Users' requests that the new version served."""
     bad_requests: float
     """Users' requests that failed."""
+    lost_requests: float = 0.0
+    """Users' requests that no pod took, which `bad_requests` includes; 0 where the scenario has no pods."""
 
     @property
     def phase(self) -> Phase:
@@ -120,6 +122,13 @@ class Promise:
 def find_broken(promises: Iterable[Promise], view: RolloutView) -> Promise | None:
     """Return the first promise that does not hold, or None. Raise PromiseFault as `Promise.is_kept` does."""
     return next((promise for promise in promises if not promise.is_kept(view)), None)
+
+
+def demand_no_pods(scenario: Scenario) -> None:
+    """Raise WrongValue where a scenario limits pods, whose load neither the simulated cluster nor `verify` knows."""
+    if scenario.pods is not None:
+        remedy = "Leave it out here; canarycore.policy.sampled.simulate covers pods, and checks promises too."
+        refuse(scenario, "pods", fault("pods with a capacity", "None", remedy, "pods"))
 
 
 @frozen

@@ -138,6 +138,10 @@ class SimulatedPods:
         done = int(elapsed / pace.delay * need) if isfinite(pace.delay) else 0
         return self.mine + done, max(min(self.others, self.desired) - done, 1)
 
+    def has_rolled(self, now: float, pace: Pace) -> bool:
+        """Return whether no ready pod of the previous revision is left."""
+        return self._ready(now - self.changed, pace)[1] == 0
+
     def _short(self, elapsed: float, pace: Pace) -> float:
         if elapsed >= pace.delay and isfinite(pace.up):
             turns = (elapsed - pace.delay) // (pace.up + pace.down)

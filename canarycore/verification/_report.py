@@ -16,6 +16,7 @@ from canarycore.errors import CanaryError
 from canarycore.policy import Scenario
 from canarycore.simulation._program import source, with_imports
 from canarycore.simulation.actions import Action
+from canarycore.simulation.promises import demand_no_pods
 from canarycore.text import describe_state
 from canarycore.verification._ends import check_end, collect_good_ends, find_bad_ends
 from canarycore.verification._explore import MOST_FAULTS, explore
@@ -155,6 +156,8 @@ def make_model(
     promises = tuple(promises)
     if not promises and scenario is None:
         return TrialModel(about, driver, without=types)
+    if scenario is not None:
+        demand_no_pods(scenario)
     return PromiseModel(
         about, driver, without=types, scenario=scenario or Scenario(), promises=promises, horizon=horizon
     )

@@ -95,7 +95,10 @@ class Trial:
 
     @actions.default
     def _list_actions(self) -> tuple[ActorAction, ...]:
-        return tuple(_actions_of_others(self.rollout, self.scaler))
+        actions = _actions_of_others(self.rollout, self.scaler)
+        if self.load_scaler is not None:
+            actions.append(ActorAction(ScaleTarget(1), Excuse.SIZE))
+        return tuple(actions)
 
 
 _FULL_SIZE = 3
@@ -230,7 +233,7 @@ STRATEGIES: dict[str, Rollout] = {
     ),
     "canary that follows capacity": evolve(
         _POLICY,
-        ladder=Ladder(steps=(40, 80)),
+        ladder=Ladder(steps=(50, 80)),
         gradual_return=GradualReturn(step=40, interval=5.0, deadline=125.0, follows_capacity=True),
     ),
     "canary with limits": evolve(_POLICY, checks=(evolve(_CHECK, limits=_LIMITS),)),

@@ -383,9 +383,30 @@ DEFECTS: tuple[Defect, ...] = (
     _search(
         "a return does not count the ready pods of the primary",
         "_gradual_return.py",
-        "share * capacity <= ready * MOST_PERMILLE:\n",
-        "share * capacity <= max(ready, capacity) * MOST_PERMILLE:\n",
+        "share * capacity * _PODS <= ready * MOST_PERMILLE * _FOR:\n",
+        "share * capacity * _PODS <= max(ready, capacity) * MOST_PERMILLE * _FOR:\n",
         "test_verify.py::test_a_return_that_follows_capacity_neither_overloads_the_primary_nor_waits_in_a_circle",
+    ),
+    _core(
+        "a return waits for pods that an autoscaler within its tolerance never starts",
+        "_gradual_return.py",
+        "_PODS, _FOR = 4, 5\n",
+        "_PODS, _FOR = 1, 1\n",
+        "analyses/test_gradual_return.py::test_a_return_leaves_an_autoscaler_the_tolerance_of_its_target",
+    ),
+    _search(
+        "an increase does not count the ready pods of the canary",
+        "_analysis.py",
+        "_hold_increase(builder, after) or _advance(builder, after)",
+        "_advance(builder, after)",
+        "test_verify.py::test_no_single_fault_overloads_a_canary_or_a_primary_that_follow_capacity",
+    ),
+    _core(
+        "an increase waits for ever for pods of the canary",
+        "_analysis.py",
+        "    if not overload or builder.observation.has_reached(end):\n",
+        "    if not overload:\n",
+        "analyses/test_gradual_return.py::test_an_increase_that_waits_too_long_is_left_to_the_checks",
     ),
     _core(
         "a restart takes the size of a primary that has shrunk",

@@ -1,4 +1,4 @@
-"""Lines over the cells of a sweep."""
+"""Lines over the cells of a sweep, and the curves of pods."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 
 from canarycore import Check, CheckKind, Ladder, Rollout, TargetRef
 from canarycore.errors import WrongValue
-from canarycore.policy import Sweep, sweep
-from canarycore.policy.picture import draw_sweep, save
+from canarycore.policy import Autoscaler, Pods, Scenario, Sweep, picture, sweep
+from canarycore.policy.picture import draw, draw_sweep, save
 
 POLICY = Rollout(
     name="shop",
@@ -56,3 +56,16 @@ def test_an_object_is_a_name_on_the_axis():
 def test_a_line_that_the_cells_do_not_make_is_refused(cells: Sweep, arguments: tuple[str, str], text: str):
     with pytest.raises(WrongValue, match=text):
         draw_sweep(cells, *arguments)
+
+
+def test_a_scenario_with_pods_adds_their_number_and_their_load(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(picture, "CURVE_RUNS", 3)
+    monkeypatch.setattr(picture, "_FEW_RUNS", 3)
+    pods = Pods(capacity=40.0, primary=4, canary=1, primary_scaler=Autoscaler(minimum=2, scale_down_delay=60.0))
+    plain, limited = draw(POLICY, Scenario()), draw(POLICY, Scenario(pods=pods))
+    *_, ready, load = limited.axes
+    assert (len(plain.axes), len(limited.axes)) == (4, 6)
+    lines = {line.get_label(): list(line.get_ydata()) for line in ready.lines}
+    assert (max(lines["primary"]), min(lines["primary"]), max(lines["canary"])) == (4, 3, 1)
+    assert load.lines[0].get_label() == "primary"
+    assert load.lines[-1].get_label() == "capacity: requests above it are lost"

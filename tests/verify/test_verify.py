@@ -71,6 +71,10 @@ def test_a_return_that_follows_capacity_neither_overloads_the_primary_nor_waits_
     assert verify(SITUATIONS["plain"]("capacity", STRATEGIES["canary that follows capacity"]), 0).violations == ()
 
 
+def test_no_single_fault_overloads_a_canary_or_a_primary_that_follow_capacity():
+    assert verify(SITUATIONS["plain"]("capacity", STRATEGIES["canary that follows capacity"])).violations == ()
+
+
 def test_a_trial_shortens_a_gradual_return():
     slow = GradualReturn(step=50, interval=3600.0, deadline=86400.0)
     limited = trial(evolve(STRATEGIES["canary"], gradual_return=slow))

@@ -217,6 +217,26 @@ def simulate(
     ready_after: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="Seconds until pods of the new version are ready.")
     ] = 0.0,
+    pod_rps: Annotated[
+        float | None,
+        typer.Option(min=0, help="Requests per second that one pod takes; more are lost. Default: any number."),
+    ] = None,
+    pods: Annotated[
+        str, typer.Option(metavar="PRIMARY,CANARY", help="With --pod-rps: number of pods of each side at its start.")
+    ] = "",
+    primary_autoscaler: Annotated[
+        str,
+        typer.Option(metavar="MIN,MAX,TARGET", help="With --pod-rps: the primary's autoscaler, such as 2,20,60%."),
+    ] = "",
+    canary_autoscaler: Annotated[
+        str, typer.Option(metavar="MIN,MAX,TARGET", help="With --pod-rps: the canary's autoscaler.")
+    ] = "",
+    scale_interval: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Seconds between two decisions of an autoscaler.")
+    ] = 15.0,
+    scale_down_delay: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Seconds for which an autoscaler keeps pods that it needs no more.")
+    ] = 300.0,
     engine: Annotated[
         EngineName,
         typer.Option(
@@ -236,7 +256,7 @@ def simulate(
     """
     from canarycore.policy import Engine
     from canarycore_cli.manifests.read import read_rollout
-    from canarycore_cli.simulate import Assumptions, SimulationOptions, show
+    from canarycore_cli.simulate import Assumptions, PodOptions, SimulationOptions, show
 
     assumptions = Assumptions(
         error_rate=error_rate,
@@ -247,6 +267,14 @@ def simulate(
         failures=failures or [],
         gates=gate or [],
         ready_after=ready_after,
+        pods=PodOptions(
+            pod_rps=pod_rps,
+            pods=pods,
+            primary_autoscaler=primary_autoscaler,
+            canary_autoscaler=canary_autoscaler,
+            scale_interval=scale_interval,
+            scale_down_delay=scale_down_delay,
+        ),
     )
     options = SimulationOptions(
         runs=runs, seed=seed, jobs=jobs, engine=Engine(engine.value), plot=plot, as_json=as_json

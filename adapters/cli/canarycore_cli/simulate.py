@@ -8,17 +8,22 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
+from math import inf
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from canarycore import CheckKind, Explanation, HookType, Judgement, Strategy
+from canarycore.errors import FieldError
 from canarycore.notices import Channel, Notice
 from canarycore.policy import (
+    Autoscaler,
     Behaviour,
     Engine,
     NotCovered,
     Outcome,
+    PodLoad,
+    Pods,
     Run,
     Scenario,
     Summary,
@@ -33,6 +38,7 @@ from canarycore.text import format_timespan
 from canarycore_cli.console import (
     BadInput,
     Json,
+    count_of,
     err,
     out,
     parse_approval,
@@ -63,6 +69,18 @@ _OUTCOME_STYLES = {Outcome.PROMOTED: "bold green", Outcome.ROLLED_BACK: "bold re
 
 
 @frozen(kw_only=True)
+class PodOptions:
+    """The options about pods and autoscalers, as typed."""
+
+    pod_rps: float | None
+    pods: str
+    primary_autoscaler: str
+    canary_autoscaler: str
+    scale_interval: float
+    scale_down_delay: float
+
+
+@frozen(kw_only=True)
 class Assumptions:
     """The options about the scenario, as typed."""
 
@@ -74,6 +92,7 @@ class Assumptions:
     failures: Sequence[str]
     gates: Sequence[str]
     ready_after: float
+    pods: PodOptions
 
 
 @frozen(kw_only=True)
@@ -113,11 +132,14 @@ def show(rollout: Rollout, assumptions: Assumptions, options: SimulationOptions)
 
 def _show_run(rollout: Rollout, scenario: Scenario, notes: list[str], options: SimulationOptions) -> None:
     events: list[RunEvent] = []
-    run = simulate(rollout, scenario, f"{options.seed}/0", on_event=events.append)
+    loads: list[PodLoad] = []
+    run = simulate(rollout, scenario, f"{options.seed}/0", on_event=events.append, on_load=loads.append)
+    loads = join_loads(loads)
     if options.as_json:
-        print_json(_run_json(run, events, options.seed, notes))
+        pods: Json = {"pods": [_load_json(load) for load in loads]} if loads else {}
+        print_json({**_run_json(run, events, options.seed, notes), **pods})
     else:
-        _print_run(rollout, run, events, notes)
+        _print_run(rollout, run, events, loads, notes)
 
 
 def _show_estimate(rollout: Rollout, scenario: Scenario, notes: list[str], options: SimulationOptions) -> None:
@@ -185,6 +207,49 @@ def _scenario(rollout: Rollout, assumptions: Assumptions) -> Scenario:
         match_share=_parse_match_share(assumptions.match_share),
         gates=gates,
         failures=failures,
+        pods=_pods(assumptions.pods),
+    )
+
+
+def _pods(options: PodOptions) -> Pods | None:
+    """Return the pods of the scenario, or None without a limit. Raises BadInput."""
+    scalers = {"--primary-autoscaler": options.primary_autoscaler, "--canary-autoscaler": options.canary_autoscaler}
+    if options.pod_rps is None:
+        extra = next((name for name, text in {"--pods": options.pods, **scalers}.items() if text), None)
+        if extra is not None:
+            raise BadInput(f"{extra}: expected --pod-rps beside it, the requests per second that one pod takes")
+        return None
+    meaning = "the number of pods of each side, PRIMARY,CANARY, such as 10,10; --pod-rps needs it"
+    primary, canary = parse_old_and_new(options.pods, "--pods", meaning, int)
+    try:
+        primary_scaler, canary_scaler = (_autoscaler(name, text, options) for name, text in scalers.items())
+        return Pods(
+            capacity=options.pod_rps,
+            primary=primary,
+            canary=canary,
+            primary_scaler=primary_scaler,
+            canary_scaler=canary_scaler,
+        )
+    except FieldError as error:
+        raise BadInput(str(error)) from None
+
+
+def _autoscaler(name: str, text: str, options: PodOptions) -> Autoscaler | None:
+    if not text:
+        return None
+    try:
+        least, most, target = text.split(",")
+        minimum, maximum, share = int(least), int(most), parse_fraction(target.strip())
+    except ValueError:
+        raise BadInput(
+            f"{name} {text}: expected the fewest pods, the most pods and the desired load of a pod, such as 2,20,60%"
+        ) from None
+    return Autoscaler(
+        minimum=minimum,
+        maximum=maximum,
+        target=share,
+        interval=options.scale_interval,
+        scale_down_delay=options.scale_down_delay,
     )
 
 
@@ -230,6 +295,7 @@ def _assumption_notes(rollout: Rollout, scenario: Scenario) -> list[str]:
             if scenario.ready_after
             else []
         ),
+        *_pod_notes(rollout, scenario),
         *([f"{scenario.match_share:.1%} of requests match the A/B conditions"] if rollout.match else []),
         *([f"{scenario.match_share:.1%} of requests match a step"] if rollout.ladder.has_matches else []),
         *(["the size of the canary changes no answer of a check"] if rollout.ladder.sizes else []),
@@ -241,18 +307,66 @@ def _assumption_notes(rollout: Rollout, scenario: Scenario) -> list[str]:
     ]
 
 
+def _pod_notes(rollout: Rollout, scenario: Scenario) -> Iterator[str]:
+    pods, policy = scenario.pods, rollout.gradual_return
+    if pods is None:
+        if policy is not None and policy.follows_capacity:
+            yield "pods take any number of requests, so no step waits for capacity (change this by --pod-rps)"
+        return
+    yield f"a pod takes {pods.capacity:g} requests per second, more are lost; {pods.primary} pods of the primary"
+    for name, scaler in (("primary", pods.primary_scaler), ("canary", pods.canary_scaler)):
+        if scaler is not None:
+            delay = format_timespan(scaler.scale_down_delay)
+            yield f"{name} from {scaler.minimum} to {scaler.maximum} pods at {scaler.target:.0%}, down after {delay}"
+
+
 # ------------------------------------------------------------------------------------------------------------- one run
 
 
-def _print_run(rollout: Rollout, run: Run, events: Sequence[RunEvent], notes: Sequence[str]) -> None:
+def _print_run(
+    rollout: Rollout, run: Run, events: Sequence[RunEvent], loads: Sequence[PodLoad], notes: Sequence[str]
+) -> None:
     console = out()
     console.print(describe_policy(rollout), style="bold", markup=False)
     _print_notes(console, notes)
-    for event in events:
-        line = _format_event(event)
+    lines = [(event.seconds, _format_event(event)) for event in events]
+    lines += [(load.since, (_format_load(load), "cyan")) for load in loads]
+    for _, line in sorted(lines, key=lambda pair: pair[0]):
         if line:
             console.print(line[0], style=line[1], markup=False)
     _print_outcome(console, rollout, run)
+
+
+def join_loads(loads: Iterable[PodLoad]) -> list[PodLoad]:
+    """Join neighbours in time with the same pods and the same load."""
+    joined: list[PodLoad] = []
+    for load in loads:
+        if joined and evolve(load, since=joined[-1].since) == evolve(joined[-1], until=load.until):
+            joined[-1] = evolve(joined[-1], until=load.until)
+        else:
+            joined.append(load)
+    return joined
+
+
+def _format_load(load: PodLoad) -> str:
+    sides = [
+        f"{name} {count_of(side.ready, 'ready pod')}" + (f" at {side.load:.0%}" if side.ready else "")
+        for name, side in (("primary", load.primary), ("canary", load.canary))
+    ]
+    lost = f"; {load.lost_rps:,.1f} requests a second lost" if load.lost_rps else ""
+    return f"{_format_clock(load.since)}  {'':>22}{', '.join(sides)}{lost}"
+
+
+def _load_json(load: PodLoad) -> Json:
+    return {
+        "seconds": load.since,
+        "until": load.until,
+        "primary_ready": load.primary.ready,
+        "primary_load": load.primary.load if load.primary.load < inf else None,
+        "canary_ready": load.canary.ready,
+        "canary_load": load.canary.load if load.canary.load < inf else None,
+        "lost_rps": load.lost_rps,
+    }
 
 
 def _format_event(event: RunEvent) -> tuple[str, str] | None:
@@ -291,7 +405,7 @@ def _print_outcome(console: Console, rollout: Rollout, run: Run) -> None:
     console.print(
         f"{names[run.outcome]}{cause} after {format_timespan(run.seconds)}: "
         f"{run.requests} requests, {run.canary_requests} of them served by the new version; "
-        f"users saw {run.bad_requests} bad ones",
+        f"users saw {run.bad_requests} bad ones" + (f", {run.lost_requests} of them lost" if run.lost_requests else ""),
         style=_OUTCOME_STYLES[run.outcome],
         markup=False,
     )
@@ -379,6 +493,9 @@ def _rows(summary: Summary) -> Iterator[tuple[str, str, str]]:
     ):
         if mean is not None:
             yield _mean_row(name, mean)
+    if summary.peak_load.value:
+        yield _mean_row("  lost, as no pod took them", summary.lost_requests)
+        yield _percent_row("highest load of a pod", summary.peak_load)
 
 
 def _print_expected(rollout: Rollout, expected: Expectation, notes: Sequence[str]) -> None:
@@ -414,6 +531,11 @@ def _fraction_row(name: str, part: Share) -> tuple[str, str, str]:
 def _mean_row(name: str, mean: Mean) -> tuple[str, str, str]:
     interval = mean.interval
     return name, f"{mean.value:,.1f}", "" if interval is None else f"{interval[0]:,.1f} to {interval[1]:,.1f}"
+
+
+def _percent_row(name: str, mean: Mean) -> tuple[str, str, str]:
+    interval = mean.interval
+    return name, f"{mean.value:.0%}", "" if interval is None else f"{interval[0]:.0%} to {interval[1]:.0%}"
 
 
 def _print_notes(console: Console, notes: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from canarycore.errors import Problem, WrongValue
-from canarycore.policy._model import NotCovered
+from canarycore.policy._model import refuse_gap
 from canarycore.policy._scenario import demand_known_names
 from canarycore.text import nearest, shorten
 
@@ -60,11 +60,10 @@ def choose_engine(rollout: Rollout, scenario: Scenario, engine: Engine | str = E
         note = "the core decides every run (faster with: pip install 'canarycore[simulation]')"
         return EngineChoice(engine=Engine.CORE, note=note)
     reason = module.find_gap(rollout, scenario)
-    if not reason:
-        return EngineChoice(engine=Engine.VECTOR if engine is Engine.AUTO else engine)
-    if engine is Engine.AUTO:
+    if reason and engine is Engine.AUTO:
         return EngineChoice(engine=Engine.CORE, note=f"the core decides every run, as {reason}")
-    raise NotCovered(f"the {engine.value} engine does not cover this policy, as {reason}")
+    refuse_gap(engine.value, rollout, reason)
+    return EngineChoice(engine=Engine.VECTOR if engine is Engine.AUTO else engine)
 
 
 def _engine_of(engine: object) -> Engine:

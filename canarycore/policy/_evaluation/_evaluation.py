@@ -75,6 +75,10 @@ class Evaluation:
     """Mean of users' requests."""
     canary_requests: Estimate
     """Mean of users' requests that the new version served."""
+    lost_requests: Estimate = Estimate(0.0, 0.0, 0.0)
+    """Mean of users' requests that no pod took; 0 where the scenario has no pods."""
+    peak_load: Estimate = Estimate(0.0, 0.0, 0.0)
+    """Mean of the highest load of a ready pod, as a share of its capacity; 0 where the scenario has no pods."""
     details: Summary | Expectation
     """The engine's own result."""
 
@@ -104,6 +108,8 @@ class Evaluation:
             ("mean_excess_bad_requests", self.excess_bad_requests),
             ("mean_requests", self.requests),
             ("mean_canary_requests", self.canary_requests),
+            ("mean_lost_requests", self.lost_requests),
+            ("mean_peak_load", self.peak_load),
         ):
             yield name, estimate.value
             yield f"{name}_low", estimate.low
@@ -137,6 +143,8 @@ def of_runs(choice: EngineChoice, summary: Summary, seconds: Sequence[float], ba
         excess_bad_requests=_of_mean(summary.excess_bad_requests),
         requests=_of_mean(summary.requests),
         canary_requests=_of_mean(summary.canary_requests),
+        lost_requests=_of_mean(summary.lost_requests),
+        peak_load=_of_mean(summary.peak_load),
         details=summary,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,53 @@ def test_slow_responses_roll_back(canary: Canary, tmp_path: Path) -> None:
     assert result["outcome"] == "rolled back"
 
 
+PODS = ("--rps", "300", "--pod-rps", "100", "--pods", "4,1", "--primary-autoscaler", "1,6,75%", "--ready-after", "20")
+
+
+def test_one_run_prints_the_pods_and_the_lost_requests(canary: Canary, manifest: Path) -> None:
+    output = " ".join(canary("simulate", manifest, *PODS).stdout.split())
+    assert "a pod takes 100 requests per second, more are lost; 4 pods of the primary" in output
+    assert "primary from 1 to 6 pods at 75%, down after 5m00s" in output
+    assert "primary 4 ready pods at 75%, canary 1 ready pod at 0%" in output
+    assert "canary 1 ready pod at 150%; 50.0 requests a second lost" in output
+    assert "3000 of them lost" in output
+
+
+def test_json_has_the_pods_over_time(canary: Canary, manifest: Path) -> None:
+    result = json.loads(canary("simulate", manifest, *PODS, "--json").stdout)
+    pods = result["pods"]
+    assert set(pods[0]) == {
+        "seconds", "until", "primary_ready", "primary_load", "canary_ready", "canary_load", "lost_rps"
+    }  # fmt: skip
+    lost = sum(each["lost_rps"] * (each["until"] - each["seconds"]) for each in pods)
+    assert result["mean_lost_requests"] == pytest.approx(lost)
+    assert result["mean_peak_load"] == max(each["canary_load"] for each in pods) == 1.5
+    assert all(earlier["until"] == later["seconds"] for earlier, later in pairwise(pods))
+    assert "pods" not in json.loads(canary("simulate", manifest, "--json").stdout)
+
+
+def test_many_runs_print_the_lost_requests_by_the_core(canary: Canary, manifest: Path) -> None:
+    output = " ".join(canary("simulate", manifest, *PODS, "--runs", "5").stdout.split())
+    assert "lost, as no pod took them 3,000.0" in output
+    assert "highest load of a pod 150%" in output
+    assert "the core decides every run, as pods have a capacity (Scenario.pods)" in output
+
+
+@pytest.mark.parametrize("engine", ["exact", "vector"])
+def test_another_engine_refuses_pods_and_names_the_field(canary: Canary, manifest: Path, engine: str) -> None:
+    result = canary("simulate", manifest, *PODS, "--runs", "5", "--engine", engine)
+    assert result.exit_code == 2
+    assert "pods have a capacity (Scenario.pods)" in " ".join(result.stderr.split())
+
+
+def test_a_policy_that_follows_capacity_asks_for_a_limit_of_pods(canary: Canary, tmp_path: Path) -> None:
+    path = tmp_path / "follows.yaml"
+    path.write_text(MANIFEST.replace("analysis:", "analysis:\n    rollback: {stepWeight: 25, follow: capacity}", 1))
+    note = "no step waits for capacity (change this by --pod-rps)"
+    assert note in " ".join(canary("simulate", path).stdout.split())
+    assert note not in " ".join(canary("simulate", path, *PODS).stdout.split())
+
+
 def test_a_broken_manifest_prints_all_problems(canary: Canary, broken: Path) -> None:
     result = canary("simulate", broken)
     assert result.exit_code == 2
@@ -101,6 +149,15 @@ def test_a_broken_manifest_prints_all_problems(canary: Canary, broken: Path) -> 
         (("--gate", "other=deny"), "it has gate"),
         (("--failures", "gate=often"), "NAME=FRACTION"),
         (("--match-share", "12"), "a fraction"),
+        (("--pods", "4,1"), "expected --pod-rps"),
+        (("--primary-autoscaler", "1,6,75%"), "expected --pod-rps"),
+        (("--pod-rps", "10"), "--pod-rps needs it"),
+        (("--pod-rps", "10", "--pods", "4"), "the number of pods of each side"),
+        (("--pod-rps", "10", "--pods", "4,1", "--canary-autoscaler", "1,2"), "the desired load of a pod"),
+        (("--pod-rps", "10", "--pods", "0,1"), "Pods.primary"),
+        (("--pod-rps", "0", "--pods", "1,1"), "Pods.capacity"),
+        (("--pod-rps", "10", "--pods", "1,1", "--primary-autoscaler", "3,2,50%"), "Autoscaler.maximum"),
+        (("--pod-rps", "9", "--pods", "1,1", "--canary-autoscaler", "1,2,50%", "--scale-interval", "0"), "interval"),
         (("--canary", "other"), "expected one of app.test"),
     ],
 )

@@ -20,6 +20,7 @@ from canarycore.simulation import (
     FaultKind,
     LoadScaler,
     RouteByHand,
+    ScaleTarget,
     SendCommand,
     SetMetrics,
     SetPace,
@@ -228,9 +229,9 @@ SLOW = LoadScaler(full=4, lag=25.0)
 """An autoscaler of the primary that needs longer than the time between two steps."""
 
 
-def shrunk(scaler=SLOW, rollout=FOLLOWS):
+def shrunk(scaler=SLOW, replicas=4):
     """Return a cluster whose canary has 80 percent, so that the autoscaler has shrunk the primary."""
-    world = idle(rollout, replicas=4, load_scaler=scaler).do(Deploy("v2"))
+    world = idle(FOLLOWS, replicas=replicas, load_scaler=scaler).do(Deploy("v2"))
     world.run(until=lambda world: world.state.routes.weight == 80)
     return world.do(SendCommand(CommandKind.PAUSE)).run(until=40.0)
 
@@ -262,6 +263,16 @@ def test_a_primary_that_cannot_grow_holds_the_return_until_the_deadline():
     assert world.status.cut_short is CutShort.DEADLINE
     assert kinds(world).count(NoticeKind.RETURN_CUT_SHORT_ALERT) == 1
     assert "1 ready pods of the primary have 60% of the requests, 4 had all before" in " ".join(world.texts)
+
+
+@pytest.mark.parametrize(("full", "cut"), [(8, CutShort.NONE), (6, CutShort.DEADLINE)])
+def test_a_return_leaves_an_autoscaler_the_tolerance_of_its_target(full, cut):
+    """Eight pods for the load of ten have a quarter more each, which an autoscaler may leave at that."""
+    world = shrunk(LoadScaler(full=10), replicas=10)
+    assert world.status.capacity == 10
+    world.state = world.state.but(load_scaler=LoadScaler(full=full))
+    world.do(SendCommand(CommandKind.ABORT)).run()
+    assert (weights(world), world.status.cut_short) == ([80, 40, 0], cut)
 
 
 def test_a_canary_without_pods_never_waits_for_the_primary():
@@ -301,3 +312,45 @@ def test_a_test_by_header_is_promoted_at_once():
     rollout = evolve(FOLLOWS, ladder=Ladder(strategy=Strategy.AB, iterations=2), match=HEADER)
     world = idle(rollout, replicas=4, load_scaler=SLOW).do(Deploy("v2")).run()
     assert (world.phase, world.status.cut_short) == (Phase.SUCCEEDED, CutShort.NONE)
+
+
+# the increases of a rollout that follows capacity --------------------------------------------------------------------
+
+CLIMBS = evolve(FOLLOWS, ladder=Ladder(steps=(40, 80)))
+
+
+def short_of_pods(rollout=CLIMBS, pods=1):
+    """Return a cluster whose canary has 40 percent and so many pods, where the primary had four for all requests."""
+    world = idle(rollout, replicas=4, load_scaler=LoadScaler(full=4)).do(Deploy("v2"))
+    return world.run(until=lambda world: world.state.routes.weight == 40).do(ScaleTarget(pods))
+
+
+def test_an_increase_waits_for_the_pods_of_the_canary():
+    world = short_of_pods().run(until=30.0)
+    assert (weights(world), NoticeKind.NO_CAPACITY in kinds(world)) == ([40], True)
+    assert "1 ready pods of the canary have 40% of the requests, 4 had all before" in " ".join(world.texts)
+    assert weights(world.do(ScaleTarget(2)).run(until=10.0)) == [40, 80]
+
+
+def test_an_increase_that_waits_too_long_is_left_to_the_checks():
+    world = short_of_pods().run(until=lambda world: world.state.routes.weight == 80)
+    first, second = (write.time for write in world.writes if isinstance(write.of, SetRoutes))
+    assert second - first == CLIMBS.interval + CLIMBS.longest_return
+    assert world.run().phase is Phase.SUCCEEDED
+
+
+def test_a_failed_check_rolls_back_a_canary_that_waits_for_pods():
+    world = short_of_pods().run(until=20.0).do(SetMetrics(ByRevision(bad=("v2",)))).run(until=Phase.FAILED)
+    assert (world.status.reason, weights(world)[0]) == (Reason.CHECKS, 40)
+
+
+@pytest.mark.parametrize("policy_of_return", [None, evolve(CLIMBS.gradual_return, follows_capacity=False)])
+def test_without_follow_capacity_no_increase_waits(policy_of_return):
+    world = short_of_pods(evolve(CLIMBS, gradual_return=policy_of_return)).run(until=Phase.SUCCEEDED)
+    assert weights(world)[:2] == [40, 80]
+    assert NoticeKind.NO_CAPACITY not in kinds(world)
+
+
+def test_an_increase_waits_by_the_share_of_the_present_weight():
+    """Two pods of four bear half of the requests, so they bear the way to any weight above 40."""
+    assert weights(short_of_pods(pods=2).run(until=Phase.SUCCEEDED))[:2] == [40, 80]

@@ -116,6 +116,14 @@ def short_of_capacity(command: CommandKind) -> SimulatedCluster:
     return world.do(SendCommand(command)).run(until=25.0)
 
 
+def short_of_pods(phase: Phase) -> SimulatedCluster:
+    """Return a cluster whose canary has fewer pods than its share of the traffic needs, before another increase."""
+    policy = GradualReturn(step=30, interval=5.0, follows_capacity=True)
+    world = at(phase).do(Edit(evolve(GATED, gradual_return=policy, ladder=Ladder(step=1, top=100))))
+    world.state = world.state.but(status=world.status.but(capacity=900))
+    return world.run(until=45.0)
+
+
 def rerouted_in_the_drain() -> Iterator[SimulatedCluster]:
     """Yield clusters in which somebody sends requests to the canary during its drain."""
     drains = [
@@ -141,6 +149,7 @@ def story_ends() -> Iterator[SimulatedCluster]:
     for phase in Phase:
         yield at(phase)
     yield from map(short_of_capacity, (CommandKind.ABORT, CommandKind.PROMOTE))
+    yield from map(short_of_pods, (Phase.PROGRESSING, Phase.WAITING_PROMOTION))
     yield from rerouted_in_the_drain()
     for situation in SITUATIONS.values():
         yield play(POLICIES["weights"], situation)

@@ -8,7 +8,7 @@ from canarycore_kubernetes.api.client import Client, Unreachable
 from canarycore_kubernetes.api.kinds import CANARY, DEPLOYMENT, KNATIVE_SERVICE, SERVICE
 from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.resources.canaries import Canaries
-from canarycore_kubernetes.workloads.autoscalers import SCALERS
+from canarycore_kubernetes.scaling.autoscalers import SCALERS
 from canarycore_kubernetes.workloads.configs import CONFIGS
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
 from canarycore_kubernetes.workloads.knative_workload import KNATIVE_REVISION

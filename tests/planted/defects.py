@@ -1228,7 +1228,7 @@ DEFECTS: tuple[Defect, ...] = (
     ),
     _kubernetes(
         "the primary's autoscaler asks about the canary",
-        "workloads/autoscalers.py",
+        "scaling/autoscalers.py",
         '    elif get_text(metadata, "query"):\n',
         '    elif get_text(metadata, "query") and not reference:\n',
         "workloads/test_autoscalers.py::test_a_query_about_the_target_or_its_canary_becomes_one_about_the_primary",
@@ -1332,11 +1332,11 @@ DEFECTS: tuple[Defect, ...] = (
         "tests/adapters/mesh/own_providers/test_replicas.py::test_a_split_scales_up_before_it_scales_down",
     ),
     _manifest(
-        "the error about a StatefulSet proposes a DaemonSet",
-        "_model.py",
-        '"Service", refused=UNSOUND_TARGETS)',
-        '"Service")',
-        "test_parse.py::test_a_stateful_set_is_refused_with_the_reason_and_no_similar_name",
+        "a StatefulSet may give all its pods to the canary",
+        "_checks/_pods.py",
+        "        if weight > MOST_WEIGHT:\n",
+        "        if weight > MOST_WEIGHT + 1:\n",
+        "test_resolve.py::test_a_stateful_set_is_refused_where_its_partition_cannot_do_it",
     ),
     # ----------------------------------------------------------------------------- rollouts that are not Deployments
     _core(

@@ -37,6 +37,7 @@ from canarycore_kubernetes.api.ownership import (
     shorten_owner,
 )
 from canarycore_kubernetes.api.snapshots import snapshot_view
+from canarycore_kubernetes.scaling.autoscalers import PAUSE, RESUME, SCALERS, ScalerFacts, primary_scaler, with_scale
 from canarycore_kubernetes.selection.past_templates import read_templates
 from canarycore_kubernetes.selection.selectors import (
     SelectorMismatchError,
@@ -46,7 +47,6 @@ from canarycore_kubernetes.selection.selectors import (
     tells_apart,
     workload_selector,
 )
-from canarycore_kubernetes.workloads.autoscalers import PAUSE, RESUME, SCALERS, ScalerFacts, primary_scaler, with_scale
 from canarycore_kubernetes.workloads.base import WorkloadTarget, read
 from canarycore_kubernetes.workloads.configs import (
     CONFIGS,

@@ -1,0 +1,118 @@
+"""Targets that are StatefulSets, under the provider `replicas`.
+
+Each pod has a name and volumes of its own, so there is no primary copy. Both sides are pods of the one StatefulSet, by
+their revisions (see `scaling.partition`). The names of its ControllerRevisions are our revisions. An effect writes
+annotations and the partition that follows from them. Only a way back evicts pods, one after the other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from canarycore.errors import Refused
+from canarycore_kubernetes.api.metadata import REVISION, UP
+from canarycore_kubernetes.scaling.stateful_sets import ScaledSet
+from canarycore_kubernetes.workloads.base import WorkloadTarget
+from canarycore_runtime.ports import Workloads
+
+if TYPE_CHECKING:
+    from canarycore_kubernetes.api.ownership import ForeignObject
+
+
+@frozen(kw_only=True)
+class StatefulTarget(WorkloadTarget):
+    """A StatefulSet. The methods are those of the port."""
+
+    promoted: str = ""
+    """The promoted revision by the rollout's status."""
+
+    @property
+    def _set(self) -> ScaledSet:
+        return ScaledSet(
+            cluster=self.cluster,
+            namespace=self.namespace,
+            name=self.name,
+            key=self.key,
+            promoted=self.promoted,
+            clock=self.context.reading.clock,
+        )
+
+    async def observe(self) -> Workloads:
+        """Return both sides. Raise BlockedError where the spec allows no rollout by partition."""
+        shares = await self._set.observe()
+        if shares is None:
+            return Workloads(target=None, primary=None, is_restored=self.is_restored)
+        if not self.is_deleted:
+            self._set.demand_sound(shares)
+        return Workloads(
+            target=shares.canary(),
+            primary=shares.primary(),
+            restorable=(shares.facts.current,) if shares.is_promoting else (),
+            is_restored=self.is_restored,
+        )
+
+    async def other_canary(self) -> str:
+        """Return nothing: the target has no copies of another Canary's."""
+        return ""
+
+    async def has_primary(self) -> bool:
+        """Return False: no object shows which Canary has the target."""
+        return False
+
+    async def foreign_objects(self) -> tuple[ForeignObject, ...]:
+        """Return nothing: the target has no copies."""
+        return ()
+
+    # effects ------------------------------------------------------------------------------------------------------
+
+    async def initialise(self, revision: str) -> None:
+        """Record the stable revision, and hold later ones back. All pods stay as they are."""
+        body, shares = await self._set.read()
+        if shares.stable:
+            return
+        self._set.demand_revision(shares, revision)
+        self._set.demand_sound(shares)
+        self._set.demand_rest(shares)
+        await self._set.write_over(body, shares, {REVISION: revision, UP: "true"}, weight=0)
+
+    async def promote(self, revision: str) -> None:
+        """Let Kubernetes roll the revision out to all pods."""
+        body, shares = await self._set.read()
+        if shares.stable == revision:
+            return
+        self._set.demand_revision(shares, revision)
+        await self._set.write_over(body, shares, {REVISION: revision})
+
+    async def restore_primary(self, revision: str) -> None:
+        """Take a promotion back that is not complete: afterwards Kubernetes has no earlier revision to run."""
+        body, shares = await self._set.read()
+        if shares.stable == revision:
+            return
+        if not shares.is_promoting or shares.facts.current != revision:
+            raise Refused(
+                f"revision {revision} of statefulset {self.name}.{self.namespace} cannot be restored: Kubernetes runs"
+                f" {shares.facts.current} and {shares.facts.update}. Apply its template again."
+            )
+        await self._set.write_over(body, shares, {REVISION: revision})
+
+    async def scale_up(self) -> None:
+        """Let the newest revision take part, with one pod before the first weight."""
+        await self._set.write({UP: "true"})
+
+    async def scale_down(self) -> None:
+        """Let the newest revision take part no longer, and replace its pods, one at each call."""
+        await self._set.write({UP: None}, weight=0)
+        await self._set.evict_next()
+
+    async def restore(self) -> None:
+        """Remove the annotations, and give the owner's partition back."""
+        await self._set.give_back()
+        self.mark_restored()
+
+    async def pause_scaler(self) -> None:
+        """Do nothing: a rollout by partition has no autoscaler."""
+
+    async def resume_scaler(self) -> None:
+        """Do nothing: a rollout by partition has no autoscaler."""

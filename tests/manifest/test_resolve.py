@@ -303,6 +303,7 @@ def test_a_split_by_pods_is_refused_where_pods_cannot_do_it(spec, rule, path):
     assert resolve(parse(canary(provider="istio", **spec)))
 
 
+BUILT_IN = {"metrics": [{"name": "request-success-rate", "thresholdRange": {"min": 99}}]}
 STATEFUL = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db"}
 
 
@@ -324,6 +325,7 @@ def test_a_stateful_set_rolls_out_by_the_numbers_of_its_pods(policy):
         ({"provider": "istio"}, "provider", "Set provider: replicas"),
         ({"service": {"port": 80}}, "service", "Remove service"),
         ({"analysis": {"iterations": 3}}, "analysis.iterations", "Give stepWeight"),
+        ({"analysis": {"stepWeight": 9, "maxWeight": 9} | BUILT_IN}, "analysis.metrics[0].name", "Add templateRef"),
         ({"analysis": {"stepWeight": 30}}, "analysis.maxWeight", "Set maxWeight"),
         ({"analysis": {"stepWeight": 40, "maxWeight": 90}}, "analysis.maxWeight", "Set maxWeight"),
         ({"analysis": {"stepWeights": [50, 100]}}, "analysis.stepWeights", "end with a lower step"),

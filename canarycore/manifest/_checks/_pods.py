@@ -93,6 +93,16 @@ def check_stateful_set(canary: Canary, provider: str) -> Iterator[Problem]:
             remedy="Give stepWeight and maxWeight, stepWeights or steps instead.",
             rule=STATEFUL_RULE,
         )
+    for index, metric in enumerate(analysis.metrics):
+        if not (metric.query or metric.template_ref):
+            yield Problem(
+                path=f"{canary.analysis_path}.metrics[{index}].name",
+                found=shorten(metric.name),
+                expected="a query of your own for a StatefulSet: the pods of both revisions have the names of one "
+                "workload, so a built-in query cannot tell them apart",
+                remedy="Add templateRef with a query by a label of the revision, such as the version of the app.",
+                rule=STATEFUL_RULE,
+            )
     for field, weight in _last_weights(analysis):
         if weight > MOST_WEIGHT:
             yield Problem(

@@ -196,6 +196,7 @@ REFUSED: tuple[tuple[str, Json], ...] = (
     ("stateful-set", spec(STATEFUL, {"service": {"port": 80}})),
     ("stateful-set", spec(STATEFUL, analysis(stepWeight=None, maxWeight=None, iterations=3))),
     ("stateful-set", spec(STATEFUL, analysis(maxWeight=100))),
+    ("stateful-set", spec(STATEFUL, metric(name="request-duration", thresholdRange={"max": 500}))),
     ("pods-autoscaler", spec(PODS, scaler(1, 2))),
     ("pods-match", spec(PODS, BY_INSIDER)),
     ("scaler-limits", spec(scaler(3, 2))),

@@ -11,12 +11,10 @@ import pytest
 
 from canarycore_kubernetes.api.kinds import CANARY, EVENT, POD, STATEFUL_SET
 from canarycore_kubernetes.api.metadata import REVISION
-from canarycore_kubernetes.deploy.objects import definitions
 from canarycore_kubernetes.scaling.partition import ALL_STABLE
 from canarycore_kubernetes.scaling.stateful_sets import MARKS, REVISION_OF_POD
 from tests.cluster.rollouts import Controllers
-from tests.controlplane import crds
-from tests.controlplane.api import ApiError, eventually
+from tests.controlplane.api import eventually
 from tests.controlplane.real.kubelet import Rule
 
 REPLICAS = 4
@@ -167,24 +165,7 @@ def is_ready(body):
     )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _own_definitions(plane):
-    """Let the API server take the provider `replicas`, which Flagger's definition of Canaries does not have."""
-    for body in definitions():
-        plane.api.apply(body)
-    eventually(lambda: _takes_stateful_sets(plane.api))
-    yield
-    crds.install(plane.api, "flagger")
-
-
-def _takes_stateful_sets(api):
-    body = canary(STEPS) | {"metadata": {"name": "probe"}}
-    try:
-        api.create(body, "default")
-    except ApiError:
-        return False
-    api.delete(CANARY.path("default", "probe"))
-    return True
+pytestmark = pytest.mark.usefixtures("own_definitions")
 
 
 @pytest.fixture
@@ -232,3 +213,175 @@ def test_a_promotion_passes_each_share_and_leaves_one_pod_out_at_most(begun, pol
     assert database.least >= REPLICAS - 1
     body = database.body
     assert body["metadata"]["annotations"][REVISION] == body["status"]["currentRevision"]
+
+
+def test_a_rollback_gives_every_pod_its_stable_revision_again_one_by_one(begun):
+    with begun(HOLD) as (database, _):
+        database.bring("db:2")
+        database.reach("Progressing", 50, "1122")
+        database.command("abort 1")
+        database.reach("Failed", images="1111")
+        eventually(lambda: database.partition == ALL_STABLE)
+    assert database.least >= REPLICAS - 1
+    assert database.most["2"] == 2
+    assert database.body["status"]["updateRevision"] != database.body["status"]["currentRevision"]
+
+
+@pytest.mark.parametrize("policy", ["OrderedReady", "Parallel"])
+def test_a_revision_that_never_gets_ready_is_taken_back(begun, plane, namespace, policy):
+    """Kubernetes waits for a broken pod for ever, even where its template is the former one again."""
+    plane.kubelet.rules(Rule(namespace=namespace, image="db:2", mode="crash"))
+    target = stateful_set(podManagementPolicy=policy)
+    with begun(STEPS, target=target, progressDeadlineSeconds=3) as (database, _):
+        database.bring("db:2")
+        database.reach("Failed", images="1111")
+        eventually(lambda: database.partition == ALL_STABLE)
+    assert database.least >= REPLICAS - 1
+    assert database.most["2"] == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "phase", "images"), [("approve 1", "Succeeded", "2222"), ("abort 1", "Failed", "1111")]
+)
+def test_another_process_goes_on_after_a_kill(begun, start, command, phase, images):
+    with begun(HOLD) as (database, process):
+        database.bring("db:2")
+        database.reach("Progressing", 50, "1122")
+        process.kill()
+        process.join()
+        second = start()
+        database.command(command)
+        eventually(lambda: database.images() != "1122", 60)
+        second.kill()  # in the middle of the way to the end
+        second.join()
+        start()
+        database.reach(phase, images=images)
+        eventually(lambda: database.partition == ALL_STABLE)
+    assert database.least >= REPLICAS - 1
+
+
+def test_an_apply_that_resets_the_partition_is_repaired_and_reported(begun):
+    with begun(HOLD) as (database, _):
+        database.set_partition(0)
+        eventually(lambda: database.partition == ALL_STABLE)
+        database.bring("db:2")
+        database.reach("Progressing", 50, "1122")
+        database.mark()
+        database.set_partition(0)
+        eventually(lambda: database.partition == 2)
+        eventually(lambda: any("0/100" in text and "50/50" in text for text in database.events))
+        database.until("1122")
+        database.set_partition(ALL_STABLE)
+        eventually(lambda: database.partition == 2)
+        database.command("abort 1")
+        database.reach("Failed", images="1111")
+    assert database.least >= REPLICAS - 1
+    assert database.most["2"] <= 3, "Kubernetes replaces one pod before the repair"
+
+
+def test_a_partition_of_the_owner_begins_no_rollout_at_rest(begun):
+    """An apply of the template with a partition of its own: the first pod starts, and waits for the gate."""
+    gate = {"webhooks": [{"name": "gate", "type": "confirm-rollout", "url": "http://127.0.0.1:9/closed"}]}
+    with begun(STEPS | gate) as (database, _):
+        database.bring("db:2", updateStrategy={"rollingUpdate": {"partition": 0}})
+        database.reach("Waiting", images="1111")
+        assert database.partition == ALL_STABLE
+    assert database.most.get("2", 0) <= 1
+
+
+def test_a_later_revision_replaces_no_pod_that_the_first_one_has_not(begun):
+    with begun(HOLD) as (database, _):
+        database.bring("db:2")
+        database.reach("Progressing", 50, "1122")
+        database.bring("db:3")
+        database.reach("Progressing", 50, "1133")
+        database.command("approve 1")
+        database.reach("Succeeded", images="3333")
+    assert database.least >= REPLICAS - 1
+
+
+def test_a_revision_that_comes_in_a_promotion_is_tested_too(begun, plane, namespace):
+    """The promotion is not complete, so the stable revision is the former one again."""
+    with begun(HOLD) as (database, _):
+        database.bring("db:2")
+        database.reach("Progressing", 50, "1122")
+        plane.kubelet.rules(Rule(namespace=namespace, image="db:2", after=3))
+        database.command("approve 1")
+        eventually(lambda: database.partition == 0, 60)
+        database.bring("db:3")
+        database.reach("Progressing", 50, "1133")
+        assert database.most["3"] <= 2
+        database.command("abort 2")
+        database.reach("Failed", images="1111")
+    assert database.least >= REPLICAS - 1
+
+
+def test_the_owner_may_scale_in_a_rollout(begun):
+    with begun(HOLD) as (database, _):
+        database.bring("db:2")
+        database.reach("Progressing", 50, "1122")
+        database.patch({"spec": {"replicas": 6}})
+        database.reach("Progressing", 50, "111222")
+        database.patch({"spec": {"replicas": 2}})
+        database.reach("Progressing", 50, "12")
+        database.command("approve 1")
+        database.reach("Succeeded", images="22")
+        database.patch({"spec": {"replicas": 3}})
+        database.until("222")
+
+
+def test_a_disruption_budget_delays_the_way_back_and_is_reported(begun, api, namespace):
+    with begun(HOLD) as (database, _):
+        database.bring("db:2")
+        database.reach("Progressing", 50, "1122")
+        api.create(budget(REPLICAS), namespace)
+        eventually(lambda: "currentHealthy" in api.get(BUDGET.format(namespace)).get("status", {}))
+        database.command("abort 1")
+        eventually(lambda: any("disruption budget" in each["message"] for each in database.status["conditions"]), 60)
+        assert database.images() == "1122"
+        api.patch(BUDGET.format(namespace), {"spec": {"minAvailable": REPLICAS - 1}})
+        database.reach("Failed", images="1111")
+    assert database.least >= REPLICAS - 1
+
+
+def test_a_deleted_canary_gives_the_partition_back(begun, api, namespace):
+    target = stateful_set(updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"partition": 1}})
+    with begun(HOLD, target=target, revertOnDeletion=True) as (database, _):
+        database.bring("db:2")
+        database.reach("Progressing", 50, "1122")
+        api.delete(CANARY.path(namespace, "db"))
+        eventually(lambda: api.get(CANARY.path(namespace, "db")) is None, 60)
+        database.until("1222")
+    assert database.partition == 1
+    assert not set(database.body["metadata"].get("annotations", {})) & set(MARKS)
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        ({"replicas": 1}, "spec.replicas: found 1, expected 2"),
+        ({"updateStrategy": {"type": "OnDelete"}}, "expected RollingUpdate"),
+    ],
+)
+def test_an_unsound_stateful_set_is_left_alone_and_reported(api, namespace, start, spec, text):
+    database = Database(api, namespace)
+    for body in (stateful_set(**spec), canary(STEPS)):
+        api.create(body, namespace)
+    start()
+    eventually(lambda: any(text in each["message"] for each in database.status.get("conditions", ())), 60)
+    assert not database.body["metadata"].get("annotations")
+
+
+def test_nothing_but_the_stateful_set_and_its_pods_is_touched(begun, plane, namespace):
+    mark = plane.audit.mark()
+    with begun(STEPS) as (database, _):
+        database.bring("db:2")
+        database.reach("Succeeded", images="2222")
+    written = {
+        (found.verb, found.resource)
+        for found in plane.audit.requests(mark, user=f"system:serviceaccount:{namespace}:canarycore")
+        if found.verb not in {"get", "list", "watch"}
+    }
+    own = {"canaries.flagger.app", "canaries.flagger.app/status", "events"}
+    assert {resource for _, resource in written} - own == {"statefulsets.apps"}
+    assert all(pod["metadata"]["labels"][REVISION_OF_POD] for pod in database.api.list(POD.path(namespace)))

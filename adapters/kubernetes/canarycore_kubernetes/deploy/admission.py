@@ -399,6 +399,17 @@ def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, s
         (
             "stateful-set",
             (
+                "variables.target.kind != 'StatefulSet'"
+                " || variables.metrics.all(m, m.?query.orValue('') != '' || has(m.templateRef))"
+            ),
+            (
+                "Both revisions of a StatefulSet have pods of one name, so a built-in metric cannot tell them apart:"
+                " add templateRef with a query by a label of the revision."
+            ),
+        ),
+        (
+            "stateful-set",
+            (
                 "variables.target.kind != 'StatefulSet' || !variables.analysed || variables.iterations == 0"
                 f" && (size(variables.known) > 0 || variables.step > 0 ? variables.heaviest < {_ALL} : true)"
             ),

@@ -245,14 +245,15 @@ class RevisionShares:
     def routes(self) -> Routes | None:
         """Return the shares in force; None while pods are on their way to them.
 
-        A partition that somebody else wrote counts as other shares, so that the rollout repairs and reports it.
+        A partition that somebody else wrote counts as other shares, so that the rollout repairs and reports it. They
+        are below 100 percent, which would look like a failover.
         """
         facts = self.facts
         if not self.stable:
             return None
         if facts.partition != self.required_partition:
             is_foreign = facts.record is not None and facts.partition != facts.record.set_to
-            weight = ALL * max(0, facts.replicas - facts.partition) // max(1, facts.replicas)
+            weight = min(ALL - 1, ALL * max(0, facts.replicas - facts.partition) // max(1, facts.replicas))
             return Routes(weight=weight) if is_foreign and weight != facts.weight else None
         if self.surplus:
             return None

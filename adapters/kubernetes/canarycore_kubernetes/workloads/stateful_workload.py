@@ -13,6 +13,7 @@ from attrs import frozen
 
 from canarycore.errors import Refused
 from canarycore_kubernetes.api.metadata import REVISION, UP
+from canarycore_kubernetes.api.ownership import BlockedError
 from canarycore_kubernetes.scaling.stateful_sets import ScaledSet
 from canarycore_kubernetes.workloads.base import WorkloadTarget
 from canarycore_runtime.ports import Workloads
@@ -51,6 +52,18 @@ class StatefulTarget(WorkloadTarget):
             primary=shares.primary(),
             restorable=(shares.facts.current,) if shares.is_promoting else (),
             is_restored=self.is_restored,
+        )
+
+    async def shared_pods(self) -> BlockedError | None:
+        """Return a warning where Kubernetes has rolled another revision out than the rollout; None where it has not."""
+        shares = await self._set.observe()
+        recorded = "" if shares is None else shares.facts.recorded
+        if shares is None or recorded in ("", shares.stable):
+            return None
+        return BlockedError(
+            f"StatefulSet {self.name}.{self.namespace}: found {shares.stable} as its current revision, expected"
+            f" {recorded}: somebody else changed its partition, or its template during a promotion. Its current"
+            " revision counts as the stable one."
         )
 
     async def other_canary(self) -> str:

@@ -13,11 +13,13 @@ meets no later pod of that name.
 
 from __future__ import annotations
 
+import asyncio
 import time
+from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from canarycore.errors import Conflict, Refused, WorldError
 from canarycore.foreign import get_integer, get_items, get_mapping, get_text, get_texts
@@ -25,7 +27,7 @@ from canarycore.manifest.routing import MOST_ORDINALS, find_partition_obstacle
 from canarycore.text import clip
 from canarycore_kubernetes.api.budget import demand_small
 from canarycore_kubernetes.api.cache import View
-from canarycore_kubernetes.api.client import ApiError, NotFound
+from canarycore_kubernetes.api.client import ApiError, NotFound, Outdated
 from canarycore_kubernetes.api.kinds import POD, STATEFUL_SET
 from canarycore_kubernetes.api.merge_patch import lock_version, merge_patch
 from canarycore_kubernetes.api.metadata import REVISION, UP, get_annotation, written_at
@@ -61,6 +63,12 @@ REVISION_OF_POD = "controller-revision-hash"
 
 LONGEST_IMAGE = 255
 """Most characters of an image."""
+
+WRITE_ATTEMPTS = 5
+"""Attempts of a write while Kubernetes changes the same object."""
+
+WRITE_PAUSE = 0.05
+"""Seconds before the second attempt; each further pause is twice as long."""
 
 MOST_TEMPLATE_VALUES = 20_000
 """The most items and entries, with their names, in a pod template."""
@@ -149,6 +157,16 @@ def _counts(facts: StatefulSetFacts) -> tuple[object, ...]:
 
 
 @frozen(kw_only=True)
+class MarkChange:
+    """A change of the marks of a rollout."""
+
+    marks: Mapping[str, str | None] = field(factory=dict)
+    """The annotations; None removes one."""
+    weight: int | None = None
+    """The canary's weight in percent; None leaves it."""
+
+
+@frozen(kw_only=True)
 class ScaledSet:
     """The StatefulSet of one rollout."""
 
@@ -188,40 +206,53 @@ class ScaledSet:
 
         marks: annotations; None removes one. weight: the canary's weight in percent; None leaves it.
         """
-        body, before = await self.read()
-        await self.write_over(body, before, marks, weight=weight)
+        await self.change(lambda _: MarkChange(marks=marks, weight=weight))
 
-    async def write_over(
-        self, body: Json, before: RevisionShares, marks: Mapping[str, str | None], *, weight: int | None = None
-    ) -> None:
-        """Like `write`, over a StatefulSet that was just read. Raise Conflict where it has changed since."""
+    async def change(self, edit: Callable[[RevisionShares], MarkChange | None]) -> None:
+        """Make the change that `edit` returns for the StatefulSet as the server has it; None changes nothing."""
+
+        def rewrite(body: Json, before: RevisionShares) -> Json:
+            change = edit(before)
+            return body if change is None else self._changed(body, before, change)
+
+        await self._rewrite(rewrite)
+
+    async def _rewrite(self, rewrite: Callable[[Json, RevisionShares], Json]) -> None:
+        """Write what `rewrite` returns for the StatefulSet as the server has it.
+
+        Kubernetes writes its status at any moment: then the write begins again after a pause.
+        """
+        for attempt in range(WRITE_ATTEMPTS):
+            body, shares = await self.read()
+            patch = merge_patch(body, rewrite(body, shares))
+            if not patch:
+                return
+            try:
+                await self.cluster.merge(STATEFUL_SET, self.namespace, self.name, lock_version(patch, body))
+            except Outdated:
+                await asyncio.sleep(WRITE_PAUSE * 2**attempt)
+            else:
+                return
+        raise Conflict(f"StatefulSet {self.name}.{self.namespace} changes all the time: trying again later")
+
+    def _changed(self, body: Json, before: RevisionShares, change: MarkChange) -> Json:
+        """Return the StatefulSet with the marks of a change, and the partition that they require."""
         present = get_texts(body, "metadata", "annotations")
-        changed: dict[str, str | None] = {REVISION: before.stable or None, **marks}
-        if weight is not None:
-            changed[SPLIT] = split_text(weight)
+        changed: dict[str, str | None] = {REVISION: before.stable or None, **change.marks}
+        if change.weight is not None:
+            changed[SPLIT] = split_text(change.weight)
         after = {name: text for name, text in {**present, **changed}.items() if text is not None}
         marked = {**body, "metadata": {**body["metadata"], "annotations": after}}
         partition = evolve(before, facts=stateful_set_facts(marked, clock=self.clock)).required_partition
         owner = before.facts.partition if before.facts.record is None else before.facts.record.owner
         if REVISION in after:
             after[PARTITION] = str(PartitionRecord(set_to=partition, owner=owner))
-        await self._merge(body, {**marked, "spec": with_partition(body["spec"], partition)})
+        return {**marked, "spec": with_partition(body["spec"], partition)}
 
     async def give_back(self) -> None:
         """Remove the marks, and give the owner's partition back."""
-        body = await self.cluster.get(STATEFUL_SET, self.namespace, self.name)
-        present = {} if body is None else get_texts(body, "metadata", "annotations")
-        if body is None or not present.keys() & set(MARKS):
-            return
-        record = PartitionRecord.parse(present.get(PARTITION, ""))
-        after = {name: text for name, text in present.items() if name not in MARKS}
-        spec = body["spec"] if record is None else with_partition(body["spec"], record.owner)
-        await self._merge(body, {**body, "metadata": {**body["metadata"], "annotations": after}, "spec": spec})
-
-    async def _merge(self, before: Json, after: Json) -> None:
-        patch = merge_patch(before, after)
-        if patch:
-            await self.cluster.merge(STATEFUL_SET, self.namespace, self.name, lock_version(patch, before))
+        with suppress(MissingObjectError):
+            await self._rewrite(_unmarked)
 
     async def evict_next(self) -> None:
         """Evict the next pod of the way back, if one may go now.
@@ -268,6 +299,17 @@ class ScaledSet:
 
 
 _TOO_MANY_REQUESTS = 429
+
+
+def _unmarked(body: Json, _: RevisionShares) -> Json:
+    """Return the StatefulSet without marks, with its owner's partition; unchanged if it has none."""
+    present = get_texts(body, "metadata", "annotations")
+    record = PartitionRecord.parse(present.get(PARTITION, ""))
+    if not present.keys() & set(MARKS):
+        return body
+    after = {name: text for name, text in present.items() if name not in MARKS}
+    spec = body["spec"] if record is None else with_partition(body["spec"], record.owner)
+    return {**body, "metadata": {**body["metadata"], "annotations": after}, "spec": spec}
 
 
 def with_partition(spec: Json, partition: int) -> Json:

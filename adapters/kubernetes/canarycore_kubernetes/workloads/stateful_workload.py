@@ -14,12 +14,13 @@ from attrs import frozen
 from canarycore.errors import Refused
 from canarycore_kubernetes.api.metadata import REVISION, UP
 from canarycore_kubernetes.api.ownership import BlockedError
-from canarycore_kubernetes.scaling.stateful_sets import ScaledSet
+from canarycore_kubernetes.scaling.stateful_sets import MarkChange, ScaledSet
 from canarycore_kubernetes.workloads.base import WorkloadTarget
 from canarycore_runtime.ports import Workloads
 
 if TYPE_CHECKING:
     from canarycore_kubernetes.api.ownership import ForeignObject
+    from canarycore_kubernetes.scaling.partition import RevisionShares
 
 
 @frozen(kw_only=True)
@@ -82,33 +83,43 @@ class StatefulTarget(WorkloadTarget):
 
     async def initialise(self, revision: str) -> None:
         """Record the stable revision, and hold later ones back. All pods stay as they are."""
-        body, shares = await self._set.read()
-        if shares.stable:
-            return
-        self._set.demand_revision(shares, revision)
-        self._set.demand_sound(shares)
-        self._set.demand_rest(shares)
-        await self._set.write_over(body, shares, {REVISION: revision, UP: "true"}, weight=0)
+
+        def begin(shares: RevisionShares) -> MarkChange | None:
+            if shares.stable:
+                return None
+            self._set.demand_revision(shares, revision)
+            self._set.demand_sound(shares)
+            self._set.demand_rest(shares)
+            return MarkChange(marks={REVISION: revision, UP: "true"}, weight=0)
+
+        await self._set.change(begin)
 
     async def promote(self, revision: str) -> None:
         """Let Kubernetes roll the revision out to all pods."""
-        body, shares = await self._set.read()
-        if shares.stable == revision:
-            return
-        self._set.demand_revision(shares, revision)
-        await self._set.write_over(body, shares, {REVISION: revision})
+
+        def roll_out(shares: RevisionShares) -> MarkChange | None:
+            if shares.stable == revision:
+                return None
+            self._set.demand_revision(shares, revision)
+            return MarkChange(marks={REVISION: revision})
+
+        await self._set.change(roll_out)
 
     async def restore_primary(self, revision: str) -> None:
         """Take a promotion back that is not complete: afterwards Kubernetes has no earlier revision to run."""
-        body, shares = await self._set.read()
-        if shares.stable == revision:
-            return
-        if not shares.is_promoting or shares.facts.current != revision:
-            raise Refused(
-                f"revision {revision} of statefulset {self.name}.{self.namespace} cannot be restored: Kubernetes runs"
-                f" {shares.facts.current} and {shares.facts.update}. Apply its template again."
-            )
-        await self._set.write_over(body, shares, {REVISION: revision})
+
+        def take_back(shares: RevisionShares) -> MarkChange | None:
+            facts = shares.facts
+            if shares.stable == revision:
+                return None
+            if not shares.is_promoting or facts.current != revision:
+                raise Refused(
+                    f"revision {revision} of statefulset {self.name}.{self.namespace} cannot be restored: Kubernetes"
+                    f" runs {facts.current} and {facts.update}. Apply its template again."
+                )
+            return MarkChange(marks={REVISION: revision})
+
+        await self._set.change(take_back)
 
     async def scale_up(self) -> None:
         """Let the newest revision take part, with one pod before the first weight."""

@@ -682,7 +682,7 @@ WRITERS = {
     "pod_workload.PodTarget._merge_scaler": "pauses the target's autoscaler, which the Canary names",
     "pod_workload.PodTarget._write_target": "returns the target, which the Canary names, on its owner's word",
     "knative_workload.KnativeTarget._mark": "marks the target, which the Canary names",
-    "stateful_sets.ScaledSet._merge": "marks the target, which the Canary names, and sets its partition",
+    "stateful_sets.ScaledSet._rewrite": "marks the target, which the Canary names, and sets its partition",
     "stateful_sets.ScaledSet.evict_next": "evicts a pod of the target, by its uid and its controller's",
     "store.CanaryStore": "writes the Canary itself",
     "canaries.send_command": "writes the Canary itself",

@@ -1331,6 +1331,21 @@ DEFECTS: tuple[Defect, ...] = (
         "goal.primary",
         "tests/adapters/mesh/own_providers/test_replicas.py::test_a_split_scales_up_before_it_scales_down",
     ),
+    Defect(
+        "a ready pod of a StatefulSet goes back while another one serves nothing",
+        "adapters/kubernetes/canarycore_kubernetes/scaling/partition.py",
+        "return surplus[-1] if all_serve and",
+        "return surplus[-1] if all_serve or",
+        "tests/adapters/kubernetes/scaling/test_partition.py"
+        "::test_one_pod_goes_back_at_a_time_and_none_while_another_serves_nothing",
+    ),
+    Defect(
+        "a StatefulSet holds no later revision back at rest",
+        "adapters/kubernetes/canarycore_kubernetes/scaling/partition.py",
+        "if self.has_candidate else ALL_STABLE",
+        "if self.has_candidate else 0",
+        "tests/adapters/kubernetes/scaling/test_partition.py::test_the_partition_follows_from_the_object_alone",
+    ),
     _manifest(
         "a StatefulSet may give all its pods to the canary",
         "_checks/_pods.py",

@@ -1334,8 +1334,8 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         "a ready pod of a StatefulSet goes back while another one serves nothing",
         "adapters/kubernetes/canarycore_kubernetes/scaling/partition.py",
-        "return surplus[-1] if all_serve and",
-        "return surplus[-1] if all_serve or",
+        "return surplus[-1] if all_serve and self.facts.ready >= self.facts.replicas else None",
+        "return surplus[-1] if all_serve is not None else None",
         "tests/adapters/kubernetes/scaling/test_partition.py"
         "::test_one_pod_goes_back_at_a_time_and_none_while_another_serves_nothing",
     ),

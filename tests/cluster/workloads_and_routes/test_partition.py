@@ -260,13 +260,14 @@ def test_another_process_goes_on_after_a_kill(begun, start, command, phase, imag
     assert database.least >= REPLICAS - 1
 
 
-def test_an_apply_that_resets_the_partition_is_repaired_and_reported(begun):
+def test_an_apply_that_resets_the_partition_is_repaired_and_reported(begun, plane, namespace):
     with begun(HOLD) as (database, _):
         database.set_partition(0)
         eventually(lambda: database.partition == ALL_STABLE)
         database.bring("db:2")
         database.reach("Progressing", 50, "1122")
         database.mark()
+        plane.kubelet.rules(Rule(namespace=namespace, image="db:2", after=5))
         database.set_partition(0)
         eventually(lambda: database.partition == 2)
         eventually(lambda: any("at 1/99, setting 50/50" in text for text in database.events))

@@ -90,7 +90,7 @@ class Database:
         patch = {"metadata": {"annotations": {"canarycore/command": text}}}
         self.api.patch(CANARY.path(self.namespace, "db"), patch)
 
-    # what there is ----------------------------------------------------------------------------------------------
+    # the cluster -----------------------------------------------------------------------------------------------
 
     @property
     def body(self):

@@ -220,7 +220,7 @@ def splits_by_pods(provider: str) -> bool:
     return capabilities is not None and capabilities.by_pods
 
 
-FEWEST_ORDINALS, MOST_ORDINALS = 2, 10_000
+FEWEST_ORDINALS, MOST_ORDINALS = 2, 1_000
 """The fewest and the most replicas of a StatefulSet under a rollout: each revision has a pod at least."""
 
 

@@ -181,3 +181,27 @@ async def test_a_deletion_gives_the_owners_partition_back(client, api, server, n
         await database.until(lambda: database.now == "12222")
     assert database.partition == 1
     assert not set(database.body["metadata"].get("annotations", {})) & set(MARKS)
+
+
+async def test_a_canary_that_has_the_copy_of_another_target_is_blocked(client, api, server, namespace):
+    database = Database(api, server, namespace)
+    stored = api.create(canary(STEPS), namespace)
+    owner = {**{name: stored[name] for name in ("apiVersion", "kind")}, "name": "db", "uid": stored["metadata"]["uid"]}
+    copy = stateful_set() | {"kind": "Deployment"}
+    copy["metadata"] = {"name": "former-primary", "ownerReferences": [owner | {"controller": True}]}
+    api.create(copy, namespace)
+    api.create(stateful_set(), namespace)
+
+    def is_reported():
+        conditions = {each["type"]: each for each in database.status.get("conditions", [])}
+        return "the Deployment former-primary of a former target" in conditions.get("Blocked", {}).get("message", "")
+
+    with hastened():
+        async with asyncio.TaskGroup() as group:
+            options = Options(namespace=namespace, listen="127.0.0.1", port=0)
+            running = group.create_task(run_controller(client, options, version="1"))
+            try:
+                await database.until(is_reported)
+            finally:
+                running.cancel()
+    assert not database.body["metadata"].get("annotations")

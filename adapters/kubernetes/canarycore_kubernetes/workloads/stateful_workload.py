@@ -48,12 +48,25 @@ class StatefulTarget(WorkloadTarget):
             return Workloads(target=None, primary=None, is_restored=self.is_restored)
         if not self.is_deleted:
             self._set.demand_sound(shares)
+            if not shares.facts.recorded:
+                await self._demand_no_copies()
         return Workloads(
             target=shares.canary(),
             primary=shares.primary(),
             restorable=(shares.facts.current,) if shares.is_promoting else (),
             is_restored=self.is_restored,
         )
+
+    async def _demand_no_copies(self) -> None:
+        """Raise BlockedError where the Canary has the primary of a former target: nothing would remove it."""
+        for kind, view in self.context.views.items():
+            for (namespace, name), facts in (await self.cluster.cache(view).ready()).all():
+                if namespace == self.namespace and self.owner.is_named_by(facts.ownership):
+                    raise BlockedError(
+                        f"canary {self.rollout.full_name}, spec.targetRef: found the {kind.kind} {name} of a former"
+                        " target, expected a Canary of its own for a StatefulSet: the copy would stay. Delete the"
+                        " Canary, and create it again."
+                    )
 
     async def shared_pods(self) -> BlockedError | None:
         """Return a warning where Kubernetes has rolled another revision out than the rollout; None where it has not."""

@@ -43,7 +43,11 @@ def other(kind: str, **spec) -> dict:
 BY_PODS = canary(provider="replicas", analysis={"match": None})
 """A Canary that splits by numbers of pods."""
 
-STATEFUL = canary(provider="replicas", targetRef={"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "podinfo"})
+STATEFUL = canary(
+    provider="replicas",
+    targetRef={"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "podinfo"},
+    analysis={"metrics": [{"name": "errors", "templateRef": {"name": "errors"}, "thresholdRange": {"max": 1}}]},
+)
 STATEFUL["spec"] = {name: part for name, part in STATEFUL["spec"].items() if name != "service"}
 
 

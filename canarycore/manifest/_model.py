@@ -98,25 +98,21 @@ class ForeignReference(ObjectReference):
     namespace: str = wire(NAME)
 
 
-UNSOUND_TARGETS = {
-    "StatefulSet": (
-        "the pods of a StatefulSet have names and volumes of their own, and those of a primary copy would have others",
-        "Use its updateStrategy.rollingUpdate.partition, or move its part without state to a Deployment.",
-    ),
-}
-"""Kinds of workloads that cannot have a primary copy, with the reason and the remedy."""
-
-
 @frozen(kw_only=True)
 class TargetReference(ObjectReference):
     """A reference to the workload under rollout."""
 
-    kind: str = wire(one_of("Deployment", "DaemonSet", "Service", refused=UNSOUND_TARGETS), required=True)
+    kind: str = wire(one_of("Deployment", "DaemonSet", "StatefulSet", "Service"), required=True)
 
     @property
     def knative(self) -> bool:
         """Whether this is a Knative Service, which is a workload, and not a Kubernetes Service."""
         return self.kind == "Service" and self.api_version.startswith("serving.knative.dev/")
+
+    @property
+    def stateful(self) -> bool:
+        """Whether this is a StatefulSet, whose partition takes the place of a primary copy."""
+        return self.kind == "StatefulSet"
 
 
 @frozen(kw_only=True)

@@ -33,7 +33,7 @@ from canarycore._spec import (
 )
 from canarycore.errors import ManifestError, Problem
 from canarycore.manifest._checks._names import check_names
-from canarycore.manifest._checks._pods import check_pods
+from canarycore.manifest._checks._pods import check_pods, check_stateful_set
 from canarycore.manifest._checks._routes import check_route_kind, check_route_refs
 from canarycore.manifest._checks._step_requests import check_step_requests
 from canarycore.manifest._checks._step_sizes import check_step_sizes, read_percent
@@ -103,6 +103,7 @@ def resolve(
         *check_rollback_window(canary, provider),
         *check_ranges(canary),
         *check_pods(canary, provider),
+        *check_stateful_set(canary, provider),
         *check_names(canary, provider),
         *check_route_kind(canary, provider),
         *check_route_refs(canary, provider),

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 from attrs import Factory, frozen
 
+from canarycore.foreign import get_integer, get_text, get_value
+from canarycore.text import shorten
+
 if TYPE_CHECKING:
     from canarycore.traffic import StringMatch
 
@@ -215,3 +218,51 @@ def splits_by_pods(provider: str) -> bool:
     """Return whether a provider splits by the numbers of both sides' pods."""
     capabilities = PROVIDER_CAPABILITIES.get(provider)
     return capabilities is not None and capabilities.by_pods
+
+
+FEWEST_ORDINALS, MOST_ORDINALS = 2, 1_000
+"""The fewest and the most replicas of a StatefulSet under a rollout: each revision has a pod at least."""
+
+
+@frozen(kw_only=True)
+class PartitionObstacle:
+    """A field of a StatefulSet that allows no rollout by partition."""
+
+    path: str
+    """The path in the StatefulSet."""
+    found: str
+    expected: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: found {self.found}, expected {self.expected}. {self.remedy}"
+
+
+def find_partition_obstacle(body: object) -> PartitionObstacle | None:
+    """Return the field of a StatefulSet that allows no rollout by partition; None if it has none."""
+    replicas = get_integer(body, "spec", "replicas")
+    replicas = 1 if replicas is None else replicas
+    if not FEWEST_ORDINALS <= replicas <= MOST_ORDINALS:
+        return PartitionObstacle(
+            path="spec.replicas",
+            found=str(replicas),
+            expected=f"{FEWEST_ORDINALS} to {MOST_ORDINALS}: each revision has a pod at least",
+            remedy="Change the number, or roll it out without a Canary.",
+        )
+    strategy = get_text(body, "spec", "updateStrategy", "type")
+    if strategy not in ("", "RollingUpdate"):
+        return PartitionObstacle(
+            path="spec.updateStrategy.type",
+            found=shorten(strategy),
+            expected="RollingUpdate: no other type has a partition",
+            remedy="Set it to RollingUpdate.",
+        )
+    unavailable = get_value(body, "spec", "updateStrategy", "rollingUpdate", "maxUnavailable")
+    if unavailable not in (None, 1):
+        return PartitionObstacle(
+            path="spec.updateStrategy.rollingUpdate.maxUnavailable",
+            found=shorten(str(unavailable)),
+            expected="1: more pods would be missing at once than the weights have room for",
+            remedy="Remove the field.",
+        )
+    return None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 from canarycore_kubernetes.api.client import Client, Unreachable
-from canarycore_kubernetes.api.kinds import CANARY, DEPLOYMENT, KNATIVE_SERVICE, SERVICE
+from canarycore_kubernetes.api.kinds import CANARY, DEPLOYMENT, KNATIVE_SERVICE, SERVICE, STATEFUL_SET
+from canarycore_kubernetes.api.metadata import REVISION, UP
 from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.resources.canaries import Canaries
-from canarycore_kubernetes.workloads.autoscalers import SCALERS
+from canarycore_kubernetes.scaling.autoscalers import SCALERS
+from canarycore_kubernetes.scaling.stateful_sets import stateful_sets
 from canarycore_kubernetes.workloads.configs import CONFIGS
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
 from canarycore_kubernetes.workloads.knative_workload import KNATIVE_REVISION
@@ -180,6 +183,43 @@ class KnativeBench(Bench):
 
     def patch_status(self, kind, name, status):
         self.api.patch(f"{kind.path(self.namespace, name)}/status", {"status": status})
+
+
+class StatefulBench(Bench):
+    """A StatefulSet. The driver repeats the effects until the pods have followed, as `settle` does here."""
+
+    kind, view = STATEFUL_SET, stateful_sets(time.time)
+
+    def target(self, image):
+        body = pods("StatefulSet", image, terminationGracePeriodSeconds=0)
+        return body | {"spec": body["spec"] | {"serviceName": "podinfo", "replicas": 3}}
+
+    async def deploy(self, label):
+        self.api.apply(self.target(IMAGES[label]), self.namespace)
+
+        async def is_seen():
+            facts = (await self.cluster.cache(self.view).ready()).get(self.namespace, "podinfo")
+            body = self.body(STATEFUL_SET, "podinfo")
+            status = body.get("status", {})
+            is_current = status.get("observedGeneration") == body["metadata"]["generation"]
+            return facts is not None and is_current and facts.update == status["updateRevision"]
+
+        await until(is_seen)
+        return (await self.seen()).target.revision
+
+    async def settle(self):
+        async def is_settled():
+            if self.is_up is not None:
+                await (self.adapter.scale_up if self.is_up else self.adapter.scale_down)(self.rollout)
+            return await self._is_settled()
+
+        await until(is_settled)
+
+    @property
+    def is_up(self):
+        """Whether the newest revision takes part; None without a rollout."""
+        marks = (self.body(STATEFUL_SET, "podinfo") or {}).get("metadata", {}).get("annotations", {})
+        return UP in marks if REVISION in marks else None
 
 
 HPA_BODY = {

@@ -30,7 +30,7 @@ from canarycore_kubernetes.api.snapshots import make_snapshot
 from canarycore_kubernetes.resources.canaries import Canaries
 from canarycore_kubernetes.resources.references import ALERT_PROVIDER_VIEW, ANALYSIS_TEMPLATE_VIEW, TEMPLATE_VIEW
 from canarycore_kubernetes.routing.services import fit_to_service, services
-from canarycore_kubernetes.workloads.autoscalers import SCALERS, primary_scaler
+from canarycore_kubernetes.scaling.autoscalers import SCALERS, primary_scaler
 from canarycore_kubernetes.workloads.configs import CONFIGS, config_facts
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
 from canarycore_kubernetes.workloads.knative_workload import REVISIONS

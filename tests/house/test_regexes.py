@@ -28,7 +28,7 @@ USES = ("match", "fullmatch", "search", "findall", "finditer", "sub", "subn", "s
 
 COMPUTED = {
     "adapters/cli/canarycore_cli/loadtester.py": "the operator's own --namespace-regexp",
-    "adapters/kubernetes/canarycore_kubernetes/workloads/autoscalers.py": "a target's name, escaped, with a suffix",
+    "adapters/kubernetes/canarycore_kubernetes/scaling/autoscalers.py": "a target's name, escaped, with a suffix",
     "adapters/kubernetes/canarycore_kubernetes/migration/equivalent.py": "expressions from a table of the source",
     "adapters/local/canarycore_local/requests/matching.py": "a condition of the user's own manifest",
     "canarycore/argo/_conditions.py": "a condition of at most 1,000 characters, in parts that begin differently",

@@ -44,6 +44,21 @@ def other(kind: str, **spec) -> dict:
 BY_PODS = canary(provider="replicas", analysis={"match": None})
 """A Canary that splits by numbers of pods."""
 
+STATEFUL = canary(
+    provider="replicas",
+    targetRef={"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "podinfo"},
+    analysis={"metrics": [{"name": "errors", "templateRef": {"name": "errors"}, "thresholdRange": {"max": 1}}]},
+)
+STATEFUL["spec"] = {name: part for name, part in STATEFUL["spec"].items() if name != "service"}
+
+
+def stateful_set(**spec):
+    return other("StatefulSet", **{"replicas": 3, "selector": {"matchLabels": {"db": "app"}}, **spec})
+
+
+def rolling(**fields):
+    return {"type": "RollingUpdate", "rollingUpdate": fields}
+
 
 def app(length: int) -> dict:
     return {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a" * length}
@@ -586,6 +601,11 @@ CASES = [
     ),
     ("pods-target", [canary(provider="replicas", targetRef=app(3) | {"kind": "DaemonSet"})], [BY_PODS]),
     ("pods-autoscaler", [canary(provider="replicas", autoscalerRef=SCALER)], [BY_PODS]),
+    ("stateful-set", [STATEFUL | {"spec": {**STATEFUL["spec"], "service": {"port": 80}}}], [STATEFUL]),
+    ("partition-obstacle", [STATEFUL, stateful_set(replicas=1)], [STATEFUL, stateful_set()]),
+    ("partition-obstacle", [STATEFUL, stateful_set(updateStrategy={"type": "OnDelete"})], [STATEFUL, stateful_set()]),
+    ("partition-obstacle", [STATEFUL, stateful_set(updateStrategy=rolling(maxUnavailable=2))], [STATEFUL]),
+    ("written-partition", [STATEFUL, stateful_set(updateStrategy=rolling(partition=0))], [STATEFUL, stateful_set()]),
     ("pods-match", [canary(provider="replicas", analysis={"match": AB["match"]})], [BY_PODS]),
     ("long-name", [canary(targetRef=app(56))], [canary(targetRef=app(55))]),
     ("long-name", [canary(targetRef=app(60))], [canary(targetRef=app(60), service={"port": 80, "name": "short"})]),

@@ -301,15 +301,6 @@ def put(document, path, value):
     document[int(last) if last.isdigit() else last] = value
 
 
-def test_a_stateful_set_is_refused_with_the_reason_and_no_similar_name():
-    with pytest.raises(ManifestError) as refused:
-        parse(canary(targetRef={"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db"}))
-    (problem,) = refused.value.problems
-    assert (problem.path, problem.found) == ("spec.targetRef.kind", "'StatefulSet'")
-    assert "the pods of a StatefulSet have names and volumes of their own" in problem.expected
-    assert "updateStrategy.rollingUpdate.partition" in problem.remedy
-
-
 def test_an_unknown_field_warns_and_suggests_the_nearest_one():
     document = canary(analysis={"stepWieght": 5, "Foo": {"bar": 1}})
     document["spec"]["service"]["trafficPolicy"] = {"tsl": {}}

@@ -303,6 +303,47 @@ def test_a_split_by_pods_is_refused_where_pods_cannot_do_it(spec, rule, path):
     assert resolve(parse(canary(provider="istio", **spec)))
 
 
+BUILT_IN = {"metrics": [{"name": "request-success-rate", "thresholdRange": {"min": 99}}]}
+STATEFUL = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db"}
+
+
+def stateful(**spec):
+    document = canary(provider="replicas", targetRef=STATEFUL, analysis={"stepWeight": 10, "maxWeight": 50}, **spec)
+    return {**document, "spec": {name: part for name, part in document["spec"].items() if name != "service"}}
+
+
+@pytest.mark.parametrize("policy", [{"stepWeight": 10, "maxWeight": 50}, {"stepWeights": [20, 99]}])
+def test_a_stateful_set_rolls_out_by_the_numbers_of_its_pods(policy):
+    document = stateful()
+    document["spec"]["analysis"] = {"interval": "1m", "threshold": 1, **policy}
+    assert resolve(parse(document)).target.kind == "StatefulSet"
+
+
+@pytest.mark.parametrize(
+    ("spec", "path", "remedy"),
+    [
+        ({"provider": "istio"}, "provider", "Set provider: replicas"),
+        ({"service": {"port": 80}}, "service", "Remove service"),
+        ({"analysis": {"iterations": 3}}, "analysis.iterations", "Give stepWeight"),
+        ({"analysis": {"stepWeight": 9, "maxWeight": 9} | BUILT_IN}, "analysis.metrics[0].name", "Add templateRef"),
+        ({"analysis": {"stepWeight": 30}}, "analysis.maxWeight", "Set maxWeight"),
+        ({"analysis": {"stepWeight": 40, "maxWeight": 90}}, "analysis.maxWeight", "Set maxWeight"),
+        ({"analysis": {"stepWeights": [50, 100]}}, "analysis.stepWeights", "end with a lower step"),
+        ({"analysis": {"steps": [{"weight": 50}, {"weight": 100}]}}, "analysis.steps", "end with a lower step"),
+        ({"analysis": {"stepWeights": [50], "bake": "5m"}}, "analysis.bake", "end with a lower step"),
+    ],
+)
+def test_a_stateful_set_is_refused_where_its_partition_cannot_do_it(spec, path, remedy):
+    document = stateful()
+    document["spec"] |= {"analysis": {"interval": "1m", "threshold": 1, "stepWeights": [50]}, **spec}
+    document["spec"]["analysis"] = {"interval": "1m", "threshold": 1, **document["spec"]["analysis"]}
+    with pytest.raises(ManifestError) as error:
+        resolve(parse(document))
+    (problem,) = error.value.problems
+    assert (problem.path, problem.rule) == (f"spec.{path}", "stateful-set")
+    assert remedy in problem.remedy
+
+
 @pytest.mark.parametrize(
     ("limits", "rule", "found"),
     [({}, "no-range", "neither min nor max"), ({"min": 99, "max": 1}, "empty-range", "min 99 above max 1")],

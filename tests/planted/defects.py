@@ -1298,7 +1298,7 @@ DEFECTS: tuple[Defect, ...] = (
     ),
     _kubernetes(
         "the primary's autoscaler asks about the canary",
-        "workloads/autoscalers.py",
+        "scaling/autoscalers.py",
         '    elif get_text(metadata, "query"):\n',
         '    elif get_text(metadata, "query") and not reference:\n',
         "workloads/test_autoscalers.py::test_a_query_about_the_target_or_its_canary_becomes_one_about_the_primary",
@@ -1401,12 +1401,27 @@ DEFECTS: tuple[Defect, ...] = (
         "goal.primary",
         "tests/adapters/mesh/own_providers/test_replicas.py::test_a_split_scales_up_before_it_scales_down",
     ),
+    Defect(
+        "a ready pod of a StatefulSet goes back while another one serves nothing",
+        "adapters/kubernetes/canarycore_kubernetes/scaling/partition.py",
+        "return surplus[-1] if all_serve and self.facts.ready >= self.facts.replicas else None",
+        "return surplus[-1] if all_serve is not None else None",
+        "tests/adapters/kubernetes/scaling/test_partition.py"
+        "::test_one_pod_goes_back_at_a_time_and_none_while_another_serves_nothing",
+    ),
+    Defect(
+        "a StatefulSet holds no later revision back at rest",
+        "adapters/kubernetes/canarycore_kubernetes/scaling/partition.py",
+        "if self.has_candidate else ALL_STABLE",
+        "if self.has_candidate else 0",
+        "tests/adapters/kubernetes/scaling/test_partition.py::test_the_partition_follows_from_the_object_alone",
+    ),
     _manifest(
-        "the error about a StatefulSet proposes a DaemonSet",
-        "_model.py",
-        '"Service", refused=UNSOUND_TARGETS)',
-        '"Service")',
-        "test_parse.py::test_a_stateful_set_is_refused_with_the_reason_and_no_similar_name",
+        "a StatefulSet may give all its pods to the canary",
+        "_checks/_pods.py",
+        "        if weight > MOST_WEIGHT:\n",
+        "        if weight > MOST_WEIGHT + 1:\n",
+        "test_resolve.py::test_a_stateful_set_is_refused_where_its_partition_cannot_do_it",
     ),
     # ----------------------------------------------------------------------------- rollouts that are not Deployments
     _core(

@@ -33,7 +33,7 @@ from canarycore_kubernetes.resources.flagger_status import AdoptingStore
 from canarycore_kubernetes.resources.new_targets import NewTargetStore
 from canarycore_kubernetes.resources.refusals import BlockedRollouts
 from canarycore_kubernetes.resources.store import CanaryStore
-from canarycore_kubernetes.routing.router import MeshRouter
+from canarycore_kubernetes.routing.partition_router import TargetRouter
 from canarycore_kubernetes.telemetry import logs
 from canarycore_kubernetes.telemetry.calls import MeasuredHooks, ignore_call
 from canarycore_kubernetes.telemetry.lateness import LatenessTracker
@@ -214,7 +214,7 @@ async def _lead(
             await leader.elected()
         exporter.set_leader(True)
         await _fill_caches(canaries, parts)
-        if isinstance(parts.router, MeshRouter):
+        if isinstance(parts.router, TargetRouter):
             await parts.router.find_leftovers()
         async with Runner(parts, limits, refuse=None, on_cycle=notify):
             await (asyncio.Event().wait() if leader is None else leader.deposed())
@@ -307,7 +307,7 @@ async def open_adapters(
     reading = ReadingOptions(
         labels=options.selector_labels, tracked=options.enable_config_tracking, secrets=cluster.reads_secrets
     )
-    router = MeshRouter(
+    router = TargetRouter(
         cluster,
         canaries,
         reading,

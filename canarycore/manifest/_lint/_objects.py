@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from canarycore.foreign import get_list, get_value
 from canarycore.manifest._checks._names import check_names
 from canarycore.manifest._lint._rule import Finding, Json, LintContext, LintRule
-from canarycore.manifest.routing import copies_ingress, splits_by_pods
+from canarycore.manifest.routing import copies_ingress, find_partition_obstacle, splits_by_pods
 from canarycore.text import enumerate_some
 
 HEAVY = 50
@@ -55,9 +55,25 @@ def _cluster_ip(context: LintContext) -> Iterator[Finding]:
 
 def _labels(context: LintContext) -> Iterator[Finding]:
     labels = get_value(_workload(context), "spec", "selector", "matchLabels")
-    if isinstance(labels, dict) and not any(name in labels for name in SELECTORS):
+    is_copied = not context.canary.spec.target_ref.stateful
+    if is_copied and isinstance(labels, dict) and not any(name in labels for name in SELECTORS):
         arguments = {"selectors": ", ".join(SELECTORS)}
         yield Finding("spec.targetRef.name", f"a workload selected by {enumerate_some(labels)}", arguments)
+
+
+def _partition_obstacle(context: LintContext) -> Iterator[Finding]:
+    body = _workload(context) if context.canary.spec.target_ref.stateful else None
+    obstacle = None if body is None else find_partition_obstacle(body)
+    if obstacle is not None:
+        arguments = {"expected": obstacle.expected, "remedy": obstacle.remedy}
+        yield Finding("spec.targetRef.name", f"a StatefulSet with {obstacle.path}: {obstacle.found}", arguments)
+
+
+def _written_partition(context: LintContext) -> Iterator[Finding]:
+    body = _workload(context) if context.canary.spec.target_ref.stateful else None
+    partition = get_value(body, "spec", "updateStrategy", "rollingUpdate", "partition")
+    if partition is not None:
+        yield Finding("spec.targetRef.name", f"a StatefulSet with the partition {partition}")
 
 
 def _port(context: LintContext) -> Iterator[Finding]:
@@ -164,6 +180,14 @@ RULES: tuple[LintRule[LintContext], ...] = (
         _labels,
         "one of the labels {selectors}: they distinguish the pods of primary and canary",
         "Add one to the workload's selector, or configure the controller's selector labels.",
+    ),
+    LintRule("partition-obstacle", "error", _partition_obstacle, "{expected}", "{remedy}"),
+    LintRule(
+        "written-partition",
+        "warning",
+        _written_partition,
+        "none in the manifest: each apply would set it, and begin or end a rollout past the controller",
+        "Remove spec.updateStrategy.rollingUpdate.partition from the StatefulSet's manifest.",
     ),
     LintRule(
         "container-port",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from canarycore._ladder import Strategy
-from canarycore.manifest._checks._pods import POD_RULES, check_pods
+from canarycore.manifest._checks._pods import POD_RULES, STATEFUL_RULE, check_pods, check_stateful_set
 from canarycore.manifest._checks._routes import check_route_kind, check_route_refs
 from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
 from canarycore.manifest._reader._path import join
@@ -165,6 +165,10 @@ def _pods(rule: str) -> Callable[[LintContext], Iterator[Finding]]:
     return check
 
 
+def _stateful_set(context: LintContext) -> Iterator[Finding]:
+    return map(Finding.of, check_stateful_set(context.canary, context.provider))
+
+
 def _missing_reference(context: LintContext) -> Iterator[Finding]:
     spec, needs = context.canary.spec, context.routing.needs if context.routing else ""
     present = {
@@ -290,6 +294,7 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "no-blue-green", "warning", _no_blue_green, "weights: the provider supports nothing else", "Use stepWeight."
     ),
     *(LintRule(rule, "error", _pods(rule), "{expected}", "{remedy}") for rule in POD_RULES),
+    LintRule(STATEFUL_RULE, "error", _stateful_set, "{expected}", "{remedy}"),
     LintRule(
         "missing-reference",
         "error",

@@ -9,7 +9,7 @@ from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT
 from canarycore_kubernetes.api.snapshots import MOST_SHARED, _shared, make_snapshot
 from canarycore_kubernetes.resources.references import ALERT_PROVIDER_VIEW, ANALYSIS_TEMPLATE_VIEW, TEMPLATE_VIEW
 from canarycore_kubernetes.routing.takeover import NOTE, original_spec
-from canarycore_kubernetes.workloads.autoscalers import SCALERS
+from canarycore_kubernetes.scaling.autoscalers import SCALERS
 from canarycore_kubernetes.workloads.configs import CONFIGS
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
 from canarycore_kubernetes.workloads.knative_workload import REVISIONS

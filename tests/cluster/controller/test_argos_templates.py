@@ -12,10 +12,10 @@ from attrs import define, field
 from canarycore_kubernetes.deploy.objects import InstallOptions, objects
 from canarycore_planes.background import in_background
 from canarycore_planes.control_plane.api import define_kinds, eventually
-from canarycore_planes.control_plane.plane import plane as started
 from tests.argo.rollouts import metric, template
 from tests.cluster.controller.test_controller import phase, target
 from tests.controlplane import crds, rights
+from tests.controlplane.plane import plane as started
 from tests.servers import read_query, serving, vector
 
 NAMESPACE = "shop"

@@ -104,6 +104,7 @@ def steps(*listed: Json, **fields: object) -> Json:
 
 
 PODS: Json = {"provider": "replicas"}
+STATEFUL: Json = PODS | {"targetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "app"}, "service": None}
 BY_INSIDER = headers(**{"x-user": {"exact": "insider"}})
 BY_USER = [{"headers": {"x-user": {"exact": "insider"}}}]
 RATE = {"name": "request-success-rate"}
@@ -199,6 +200,11 @@ REFUSED: tuple[tuple[str, Json], ...] = (
     ("knative", spec({"provider": "knative"})),
     ("knative-autoscaler", spec(KNATIVE, scaler(1, 2), {"provider": "knative"})),
     ("pods-target", spec(PODS, {"targetRef": {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "app"}})),
+    ("stateful-set", spec(STATEFUL, {"provider": "istio", "service": {"port": 80}})),
+    ("stateful-set", spec(STATEFUL, {"service": {"port": 80}})),
+    ("stateful-set", spec(STATEFUL, analysis(stepWeight=None, maxWeight=None, iterations=3))),
+    ("stateful-set", spec(STATEFUL, analysis(maxWeight=100))),
+    ("stateful-set", spec(STATEFUL, metric(name="request-duration", thresholdRange={"max": 500}))),
     ("pods-autoscaler", spec(PODS, scaler(1, 2))),
     ("pods-match", spec(PODS, BY_INSIDER)),
     ("scaler-limits", spec(scaler(3, 2))),
@@ -270,6 +276,8 @@ TAKEN: tuple[Json, ...] = (
     spec(scaler(2, 2)),
     spec(PODS),
     spec(PODS, {"service": None}),
+    spec(STATEFUL),
+    spec(STATEFUL, analysis(stepWeight=None, stepWeights=[20, 99], maxWeight=None)),
     spec(NGINX, {"provider": "skipper"}),
     spec({"targetRef": named(55)}),
     spec({"targetRef": named(245), "service": {"name": "a" * 55}}),

@@ -9,7 +9,7 @@ from canarycore.errors import WorldError
 from canarycore_kubernetes.api.kinds import CONFIG_MAP, DAEMON_SET, DEPLOYMENT, HPA, KNATIVE_SERVICE, SCALED_OBJECT
 from canarycore_kubernetes.api.metadata import CONTENTS, REVISION
 from canarycore_kubernetes.routing.router import MeshRouter
-from canarycore_kubernetes.workloads.autoscalers import PAUSED, SCALERS
+from canarycore_kubernetes.scaling.autoscalers import PAUSED, SCALERS
 from tests.cluster.workloads import (
     BY_HPA,
     BY_KEDA,

@@ -16,6 +16,7 @@ from tests.cluster.workloads import (
     KnativeBench,
     PodBench,
     ServiceBench,
+    StatefulBench,
     canary,
 )
 
@@ -65,6 +66,30 @@ class TestService(WorkloadContract):
 def _without_defaults(spec):
     ports = [{key: port[key] for key in ("name", "port")} for port in spec["ports"]]
     return spec | {"ports": ports}
+
+
+@pytest.mark.usefixtures("own_definitions")
+class TestStatefulSet(WorkloadContract):
+    @pytest.fixture
+    async def bench(self, opened):
+        body = canary("StatefulSet", provider="replicas", analysis=BY_WEIGHTS)
+        del body["spec"]["service"]
+        return await opened(StatefulBench, body)
+
+    async def test_the_primary_runs_on_while_the_target_is_scaled(self, bench):
+        """Each pod that goes back is one more of the stable side."""
+        await bench.adapter.initialise(bench.rollout, await bench.deploy("one"))
+        await bench.deploy("two")
+        await bench.settle()
+        before = (await bench.seen()).primary
+        await bench.adapter.scale_down(bench.rollout)
+        await bench.settle()
+        after = (await bench.seen()).primary
+        assert (before.revision, before.desired, before.ready) == (after.revision, 2, 2)
+        assert (after.desired, after.ready) == (3, 3)
+
+
+BY_WEIGHTS = {"interval": "10s", "threshold": 3, "stepWeight": 10, "maxWeight": 50}
 
 
 class TestKnativeService(WorkloadContract):

@@ -24,6 +24,7 @@ _COUNTS = {
     ("apps", "deployments"): "availableReplicas",
     ("apps", "daemonsets"): "numberAvailable",
     ("apps", "replicasets"): "availableReplicas",
+    ("apps", "statefulsets"): "availableReplicas",
 }
 """The number of ready pods in a workload's status."""
 

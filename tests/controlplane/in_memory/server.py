@@ -6,9 +6,9 @@
 
 It answers get, list (paged), watch (resumed by version, with bookmarks, 410 where history ends), create, update, JSON
 merge patch, server-side apply and delete, for objects of any kind, without a check of the user. Deployments and
-DaemonSets are ready as soon as they are written, definitions of kinds established. Each Service with a selector has an
-EndpointSlice of the ready pods that it selects. `/counts` returns the
-number of requests by verb and resource, as the audit log of a real server.
+DaemonSets are ready as soon as they are written, definitions of kinds established. StatefulSets have pods of two
+revisions (`stateful_sets`). Each Service with a selector has an EndpointSlice of the ready pods that it selects.
+`/counts` returns the number of requests by verb and resource, as the audit log of a real server.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from tests.controlplane.in_memory.objects import (
     only_metadata,
     selection,
 )
+from tests.controlplane.in_memory.stateful_sets import StatefulSets
 from tests.controlplane.verdicts import VERDICTS
 
 BOOKMARK = 60.0
@@ -59,8 +60,8 @@ _BUILT_IN = {
         "Event": "events", "ServiceAccount": "serviceaccounts", "Pod": "pods", "Node": "nodes",
     },
     "apps": {
-        "Deployment": "deployments", "DaemonSet": "daemonsets", "ReplicaSet": "replicasets",
-        "ControllerRevision": "controllerrevisions",
+        "Deployment": "deployments", "DaemonSet": "daemonsets", "StatefulSet": "statefulsets",
+        "ReplicaSet": "replicasets", "ControllerRevision": "controllerrevisions",
     },
     "discovery.k8s.io": {"EndpointSlice": "endpointslices"},
     "autoscaling": {"HorizontalPodAutoscaler": "horizontalpodautoscalers"},
@@ -99,6 +100,7 @@ class Fake:
     bookmark: float = BOOKMARK
     kinds: tuple[Kind, ...] = ()
     url: str = ""
+    stateful_sets: StatefulSets = field(kw_only=True)
     refuse: Callable[[str, str, str, Json], Refusal | None] = field(default=lambda *_: None, init=False)
     """Return the refusal of a request: by verb, plural, name and body."""
     tokens: list[str] = field(factory=list, init=False)
@@ -191,6 +193,10 @@ class Fake:
         return _json({"kind": "List", "apiVersion": asked.api_version, "metadata": meta, "items": items})
 
     def _create(self, _: web.BaseRequest, asked: _Asked, body: Json) -> web.Response:
+        if asked.part == "eviction":
+            uid = body.get("deleteOptions", {}).get("preconditions", {}).get("uid", "")
+            self.objects.delete(asked.resource, asked.key, uid)
+            return _json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, 201)
         return _json(self.objects.create(asked.resource, asked.namespace, body), 201)
 
     def _update(self, _: web.BaseRequest, asked: _Asked, body: Json) -> web.Response:
@@ -283,10 +289,11 @@ _ABOUT: dict[str, Callable[[Fake], Json]] = {
 def fake(kinds: Iterable[Kind] = (), *, bookmark: float = BOOKMARK, remembered: int | None = None) -> Fake:
     """Return a server that does not serve yet. `kinds` are further kinds without a definition."""
     objects = Objects(dict(CONTROLLERS))  # a test may replace one
-    objects.followers.append(EndpointSlices(objects).follow)
+    stateful_sets = StatefulSets(objects)
+    objects.followers += [stateful_sets.follow, EndpointSlices(objects).follow]
     if remembered is not None:
         objects.remembered = remembered
-    return Fake(objects, bookmark, tuple(kinds))
+    return Fake(objects, bookmark, tuple(kinds), stateful_sets=stateful_sets)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ from canarycore_kubernetes.api.budget import (
     read_beginning,
     read_within,
 )
-from canarycore_kubernetes.api.kinds import by_object
+from canarycore_kubernetes.api.kinds import POD, by_object
 from canarycore_kubernetes.lazy_packages import KUBERNETES, lazy_packages
 from canarycore_runtime.http import origin_of
 
@@ -481,6 +481,19 @@ class Client:
                 raise
             return False
         return True
+
+    async def evict(self, namespace: str, name: str, *, uid: str) -> None:
+        """Evict a pod, only with this `uid`. Raise ApiError with status 429 where a PodDisruptionBudget keeps it.
+
+        The client does not repeat a refused eviction: a budget may last.
+        """
+        body: Json = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+            "deleteOptions": {"preconditions": {"uid": uid}},
+        }
+        await self._exchange("POST", _sub(POD.path(namespace, name), "eviction"), body=body)
 
     async def may(self, verb: str, kind: Kind, namespace: str = "") -> bool:
         """Ask whether this account has a right to a kind, in one namespace or in all. True if the server cannot say."""

@@ -20,6 +20,7 @@ ALERT_PROVIDER = Kind("flagger.app", "v1beta1", "AlertProvider", "alertproviders
 DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
 DAEMON_SET = Kind("apps", "v1", "DaemonSet", "daemonsets")
 CONTROLLER_REVISION = Kind("apps", "v1", "ControllerRevision", "controllerrevisions")
+STATEFUL_SET = Kind("apps", "v1", "StatefulSet", "statefulsets")
 REPLICA_SET = Kind("apps", "v1", "ReplicaSet", "replicasets")
 KNATIVE_SERVICE = Kind("serving.knative.dev", "v1", "Service", "services")
 
@@ -27,6 +28,7 @@ HPA = Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautosca
 SCALED_OBJECT = Kind("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects")
 
 SERVICE = Kind("", "v1", "Service", "services")
+POD = Kind("", "v1", "Pod", "pods")
 CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps")
 SECRET = Kind("", "v1", "Secret", "secrets")
 EVENT = Kind("", "v1", "Event", "events")
@@ -37,9 +39,9 @@ INGRESS = Kind("networking.k8s.io", "v1", "Ingress", "ingresses")
 KINDS: tuple[Kind, ...] = (
     *(CANARY, METRIC_TEMPLATE, ALERT_PROVIDER),
     *(ANALYSIS_TEMPLATE, CLUSTER_ANALYSIS_TEMPLATE),
-    *(DEPLOYMENT, DAEMON_SET, CONTROLLER_REVISION, KNATIVE_SERVICE),
+    *(DEPLOYMENT, DAEMON_SET, STATEFUL_SET, CONTROLLER_REVISION, KNATIVE_SERVICE),
     *(HPA, SCALED_OBJECT),
-    *(SERVICE, CONFIG_MAP, SECRET, EVENT, LEASE, INGRESS, ENDPOINT_SLICE),
+    *(SERVICE, POD, CONFIG_MAP, SECRET, EVENT, LEASE, INGRESS, ENDPOINT_SLICE),
 )
 
 """The kinds of the objects that the controller reads and writes."""

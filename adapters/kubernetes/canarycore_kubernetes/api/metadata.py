@@ -29,6 +29,9 @@ CONTENTS = "canarycore/configs"
 KEPT_REVISIONS = "canarycore/kept"
 """Annotation of a primary: the revisions to which it can be restored, comma-separated, newest first."""
 
+UP = "canarycore/up"
+"""Annotation of a target without a copy: its newest revision takes part in a rollout."""
+
 KEPT_FOR = "canarycore/kept-for"
 """Label of the stored parts of earlier revisions: the name of the primary."""
 

@@ -401,8 +401,43 @@ def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, s
         ),
         (
             "pods-target",
-            f"!(variables.provider in {by_pods}) || variables.target.kind == 'Deployment'",
-            "This provider sets the replicas of both sides: name a Deployment in spec.targetRef.",
+            f"!(variables.provider in {by_pods}) || variables.target.kind in ['Deployment', 'StatefulSet']",
+            "This provider sets the pods of both sides: name a Deployment or a StatefulSet in spec.targetRef.",
+        ),
+        (
+            "stateful-set",
+            f"variables.target.kind != 'StatefulSet' || variables.provider in {by_pods}",
+            (
+                "The pods of a StatefulSet have names and volumes of their own, so it has no primary copy:"
+                " set spec.provider to replicas, which rolls it out by its partition."
+            ),
+        ),
+        (
+            "stateful-set",
+            "variables.target.kind != 'StatefulSet' || !has(object.spec.service)",
+            "The own Services of a StatefulSet lead to the pods of both revisions: remove spec.service.",
+        ),
+        (
+            "stateful-set",
+            (
+                "variables.target.kind != 'StatefulSet'"
+                " || variables.metrics.all(m, m.?query.orValue('') != '' || has(m.templateRef))"
+            ),
+            (
+                "Both revisions of a StatefulSet have pods of one name, so a built-in metric cannot tell them apart:"
+                " add templateRef with a query by a label of the revision."
+            ),
+        ),
+        (
+            "stateful-set",
+            (
+                "variables.target.kind != 'StatefulSet' || !variables.analysed || variables.iterations == 0"
+                f" && (size(variables.known) > 0 || variables.step > 0 ? variables.heaviest < {_ALL} : true)"
+            ),
+            (
+                "A StatefulSet rolls out by weights below 100, as a pod at least keeps the stable revision:"
+                " remove iterations and bake, and set spec.analysis.maxWeight or lower the last step."
+            ),
         ),
         (
             "pods-autoscaler",

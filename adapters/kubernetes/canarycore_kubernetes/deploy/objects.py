@@ -65,7 +65,7 @@ RIGHTS: tuple[Right, ...] = (
 
 ROUTING_RIGHTS: dict[str, tuple[tuple[str, str], ...]] = {
     "kubernetes": (),
-    "replicas": (),
+    "replicas": (("apps", "statefulsets"), ("", "pods"), ("", "pods/eviction")),
     "istio": (("networking.istio.io", "virtualservices"), ("networking.istio.io", "destinationrules")),
     "appmesh": (("appmesh.k8s.aws", "virtualnodes"), ("appmesh.k8s.aws", "virtualservices")),
     "appmesh:v1beta2": (
@@ -110,6 +110,9 @@ ROUTING_VERBS = (*WATCH, "create", "patch", "delete")
 TARGET_VERBS: dict[tuple[str, str], tuple[str, ...]] = {
     ("serving.knative.dev", "services"): (*READ, "patch"),
     ("serving.knative.dev", "revisions"): READ,
+    ("apps", "statefulsets"): (*READ, "patch"),
+    ("", "pods"): WATCH,  # the revisions of a StatefulSet's pods; no other pods are listed
+    ("", "pods/eviction"): ("create",),  # the way back of a StatefulSet; unlike a deletion, it respects budgets
 }
 """Verbs for routing objects that are also targets or parts of one: the controller never creates or deletes these."""
 

@@ -55,9 +55,9 @@ from canarycore_kubernetes.routing.objects import (
 from canarycore_kubernetes.routing.reversions import Reversions, describe
 from canarycore_kubernetes.routing.services import fit_to_service, only_selector, services
 from canarycore_kubernetes.routing.takeover import NOTE, give_back, is_made, merge_owned, original_spec, release
+from canarycore_kubernetes.scaling.autoscalers import PAUSED, RESUME, primary_scaler
 from canarycore_kubernetes.selection.selectors import existing_selectors, selects, tells_apart
 from canarycore_kubernetes.telemetry.troubles import ROUTES_CHANGED_BACK, ROUTES_REFUSED, classify
-from canarycore_kubernetes.workloads.autoscalers import PAUSED, RESUME, primary_scaler
 from canarycore_kubernetes.workloads.base import OwnedObjects, read
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
 from canarycore_runtime.mesh import GuardedMesh, PodSelectors, Ref, RenderContext
@@ -112,6 +112,7 @@ class MeshRouter:
         self._canaries = canaries
         self._pod_views = {kind.kind: view for kind, view in pod_views(reading).items()}
         self._labels = reading.labels
+        self._clock = reading.clock
         self._mesh_cluster = mesh_cluster or cluster
         self._claims = claims
         self._refusals = refusals

@@ -16,7 +16,7 @@ from canarycore.foreign import get_items, get_text, get_time
 from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.kinds import KNATIVE_SERVICE
 from canarycore_kubernetes.api.merge_patch import lock_version
-from canarycore_kubernetes.api.metadata import KEPT_REVISIONS, get_annotation, get_annotation_list
+from canarycore_kubernetes.api.metadata import KEPT_REVISIONS, UP, get_annotation, get_annotation_list
 from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.workloads.base import WorkloadTarget, podless_workload
 from canarycore_kubernetes.workloads.history import KEEP
@@ -32,9 +32,6 @@ KNATIVE_REVISION = Kind("serving.knative.dev", "v1", "Revision", "revisions")
 
 PRIMARY = "flagger.app/primary-revision"
 """The annotation that names the Revision with the primary's traffic."""
-
-UP = "canarycore/up"
-"""The annotation of a Service whose newest Revision takes part in a rollout."""
 
 
 @frozen

@@ -39,6 +39,7 @@ from canarycore_kubernetes.api.ownership import (
     shorten_owner,
 )
 from canarycore_kubernetes.api.snapshots import snapshot_view
+from canarycore_kubernetes.scaling.autoscalers import PAUSE, RESUME, SCALERS, ScalerFacts, primary_scaler, with_scale
 from canarycore_kubernetes.selection.past_templates import read_templates
 from canarycore_kubernetes.selection.selectors import (
     SelectorMismatchError,
@@ -48,7 +49,6 @@ from canarycore_kubernetes.selection.selectors import (
     tells_apart,
     workload_selector,
 )
-from canarycore_kubernetes.workloads.autoscalers import PAUSE, RESUME, SCALERS, ScalerFacts, primary_scaler, with_scale
 from canarycore_kubernetes.workloads.base import CHANGE_ATTEMPTS, CHANGE_PAUSE, WorkloadTarget, read
 from canarycore_kubernetes.workloads.configs import (
     CONFIGS,

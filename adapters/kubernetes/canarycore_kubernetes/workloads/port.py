@@ -9,7 +9,7 @@ and writes only the differences to their required state.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import evolve
 
@@ -24,6 +24,7 @@ from canarycore_kubernetes.workloads.facts import ReadingOptions
 from canarycore_kubernetes.workloads.knative_workload import KnativeTarget
 from canarycore_kubernetes.workloads.pod_workload import PodTarget
 from canarycore_kubernetes.workloads.service_workload import ServiceTarget
+from canarycore_kubernetes.workloads.stateful_workload import StatefulTarget
 
 if TYPE_CHECKING:
     from canarycore import Rollout
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from canarycore_kubernetes.workloads.pod_workload import TargetChange
     from canarycore_runtime.ports import Workloads
 
-Target = PodTarget | ServiceTarget | KnativeTarget
+Target = PodTarget | ServiceTarget | KnativeTarget | StatefulTarget
 
 _DEFAULT_READING = ReadingOptions()
 
@@ -83,16 +84,17 @@ class ClusterWorkloads:
     def _target(self, rollout: Rollout) -> Target:
         """Return the rollout's target. Raise WorldError when the Canary is gone."""
         canary = self._canaries.require(rollout)
+        common: dict[str, Any] = {
+            "context": self._context,
+            "rollout": rollout,
+            "canary": canary.manifest,
+            "uid": canary.uid,
+            "is_deleted": canary.is_deleted,
+        }
+        if rollout.target.kind == "StatefulSet":
+            return StatefulTarget(**common, promoted=canary.status.promoted)
         target: type[Target] = ServiceTarget if rollout.target.kind == "Service" else PodTarget
-        if canary.manifest.spec.target_ref.knative:
-            target = KnativeTarget
-        return target(
-            context=self._context,
-            rollout=rollout,
-            canary=canary.manifest,
-            uid=canary.uid,
-            is_deleted=canary.is_deleted,
-        )
+        return (KnativeTarget if canary.manifest.spec.target_ref.knative else target)(**common)
 
     # the port ---------------------------------------------------------------------------------------------------
 

@@ -44,9 +44,9 @@ _USERS = {
 """The users with a token from the start, and their groups."""
 
 _CONTROLLERS = (
-    "deployment-controller", "replicaset-controller", "daemonset-controller", "endpointslice-controller",
-    "garbage-collector-controller", "namespace-controller", "serviceaccount-controller",
-    "clusterrole-aggregation-controller",
+    "deployment-controller", "replicaset-controller", "daemonset-controller", "statefulset-controller",
+    "disruption-controller", "endpointslice-controller", "garbage-collector-controller", "namespace-controller",
+    "serviceaccount-controller", "clusterrole-aggregation-controller",
 )  # fmt: skip
 """The controllers that run. There is no autoscaler."""
 
@@ -171,6 +171,7 @@ def _start_manager(servers: _Servers, programs: Binaries, access: Access) -> Non
         "kube-api-burst": 2000,
         "concurrent-deployment-syncs": 20,
         "concurrent-replicaset-syncs": 20,
+        "concurrent-statefulset-syncs": 20,
         "profiling": "false",
     }
     servers.start("kube-controller-manager", programs.manager, flags)

@@ -673,7 +673,7 @@ def test_each_role_has_its_row_in_the_documentation():
         assert f"| {noun} | {role.kinds} | {adopted} |" in text
 
 
-WRITES = {"create", "apply", "merge", "delete"}
+WRITES = {"create", "apply", "merge", "delete", "evict"}
 WRITERS = {
     "base.OwnedObjects": "judges each object",
     "router.MeshRouter": "judges each object",
@@ -682,6 +682,8 @@ WRITERS = {
     "pod_workload.PodTarget._merge_scaler": "pauses the target's autoscaler, which the Canary names",
     "pod_workload.PodTarget._write_target": "returns the target, which the Canary names, on its owner's word",
     "knative_workload.KnativeTarget._mark": "marks the target, which the Canary names",
+    "stateful_sets.ScaledSet._rewrite": "marks the target, which the Canary names, and sets its partition",
+    "stateful_sets.ScaledSet.evict_next": "evicts a pod of the target, by its uid and its controller's",
     "store.CanaryStore": "writes the Canary itself",
     "canaries.send_command": "writes the Canary itself",
     "events.Events": "writes Events",

@@ -4,7 +4,7 @@ import pytest
 from attrs import evolve
 
 from canarycore.manifest import parse
-from canarycore_kubernetes.workloads.autoscalers import PAUSED, SCALERS, ScalerFacts, primary_scaler, with_scale
+from canarycore_kubernetes.scaling.autoscalers import PAUSED, SCALERS, ScalerFacts, primary_scaler, with_scale
 from tests.adapters.kubernetes.golden import OWNER
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from canarycore.errors import Refused
 from canarycore_kubernetes.api.metadata import CONTENTS, KEPT_REVISIONS, REVISION, primary_name
-from canarycore_kubernetes.workloads.autoscalers import primary_scaler, with_scale
+from canarycore_kubernetes.scaling.autoscalers import primary_scaler, with_scale
 from canarycore_kubernetes.workloads.configs import config_facts, config_places, primary_config, used_configs
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_facts
 from canarycore_kubernetes.workloads.primary import Copying, marked_copy, primary_copy, promoted_copy, restored_copy

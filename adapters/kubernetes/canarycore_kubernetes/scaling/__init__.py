@@ -1,0 +1,1 @@
+"""The pods of each side: autoscalers, and the partition of a StatefulSet."""

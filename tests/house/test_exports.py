@@ -5,8 +5,8 @@ from __future__ import annotations
 import canarycore
 
 NAMES = """
-Check CheckKind CheckLimits Command CommandKind DRAIN Decision Explanation GradualReturn Hook HookType
-Inputs Judgement Ladder NoData Observation OnFailure Phase Reason Reference RollbackWindow Rollout RouteRefusal Routes
+CanarySize Check CheckKind CheckLimits Command CommandKind DRAIN Decision Explanation GradualReturn Hook
+HookType Inputs Judgement Ladder NoData Observation OnFailure Phase Reason Reference RollbackWindow Rollout RouteRefusal Routes
 Rung Status Step Strategy TOTAL_WEIGHT TargetRef Verdict Workload converge cycle decide goal judge
 """
 

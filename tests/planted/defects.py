@@ -569,7 +569,7 @@ DEFECTS: tuple[Defect, ...] = (
         "workloads/pod_workload.py",
         "    return target.own or (primary.whole if primary is not None else 0) or 1\n",
         "    return (primary.whole if primary is not None else 0) or 1\n",
-        "test_canary_size.py::test_a_new_number_of_the_owner_in_mid_rollout_reaches_the_primary",
+        "scaling/test_canary_size.py::test_a_new_number_of_the_owner_in_mid_rollout_reaches_the_primary",
     ),
     _manifest(
         "a size beside an autoscaler is accepted",
@@ -1271,14 +1271,14 @@ DEFECTS: tuple[Defect, ...] = (
     _kubernetes(
         "a promotion sets the replicas that an autoscaler sets",
         "workloads/primary.py",
-        '    if target["spec"].get("replicas") and not copying.keeps_replicas:\n',
-        '    if target["spec"].get("replicas"):\n',
+        "    if own_replicas(target) and not copying.keeps_replicas:\n",
+        "    if own_replicas(target):\n",
         "workloads/test_primary.py::test_replicas_are_promoted_unless_an_autoscaler_sets_them",
     ),
     _kubernetes(
         "a target at zero takes its primary there",
         "workloads/primary.py",
-        '    if target["spec"].get("replicas") and not copying.keeps_replicas:\n',
+        "    if own_replicas(target) and not copying.keeps_replicas:\n",
         "    if not copying.keeps_replicas:\n",
         "workloads/test_primary.py::test_a_target_at_zero_leaves_its_primarys_replicas",
     ),

@@ -6,7 +6,7 @@ import pytest
 
 from canarycore_kubernetes.api.kinds import CANARY
 from canarycore_kubernetes.deploy.objects import definitions
-from canarycore_planes.control_plane.api import ApiError, eventually
+from canarycore_planes.control_plane.api import RequestError, eventually
 from tests.cluster.workloads import Requests, canary, opener
 from tests.controlplane import crds
 
@@ -25,7 +25,7 @@ def _takes_own_providers(api):
     body = canary(provider="replicas") | {"metadata": {"name": "probe"}}
     try:
         api.create(body, "default")
-    except ApiError:
+    except RequestError:
         return False
     api.delete(CANARY.path("default", "probe"))
     return True

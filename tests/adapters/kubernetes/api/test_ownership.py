@@ -679,6 +679,7 @@ WRITERS = {
     "router.MeshRouter": "judges each object",
     "cluster.Cluster": "passes on",
     "pod_workload.PodTarget._merge": "scales the target, which the Canary names",
+    "pod_workload.PodTarget._rescale": "scales the target, which the Canary names",
     "pod_workload.PodTarget._merge_scaler": "pauses the target's autoscaler, which the Canary names",
     "pod_workload.PodTarget._write_target": "returns the target, which the Canary names, on its owner's word",
     "knative_workload.KnativeTarget._mark": "marks the target, which the Canary names",

@@ -62,6 +62,7 @@ _mesh_reading = _of("canarycore", "tests/adapters/mesh")
 _notifiers = _of_adapter("notifiers")
 _kubernetes = _of_adapter("kubernetes")
 _local = _of_adapter("local")
+_planes = _of_adapter("planes")
 _loadtester = _of_adapter("loadtester")
 
 DEFECTS: tuple[Defect, ...] = (
@@ -1444,6 +1445,14 @@ DEFECTS: tuple[Defect, ...] = (
         "            return\n        await self._check_candidate(rollout, revision)\n        await self.set_stable",
         "            return\n        await self.set_stable",
         "contracts/test_instant.py::test_a_candidate_that_changes_is_not_promoted_under_its_former_name",
+    ),
+    # ------------------------------------------------------------------------------------------------------ data planes
+    _planes(
+        "an error names the first part only that a machine lacks",
+        "rehearsal/requirements.py",
+        "    missing = tuple(find_missing(name, data_plane))\n",
+        "    missing = tuple(find_missing(name, data_plane))[:1]\n",
+        "test_requirements.py::test_one_error_names_all_missing_parts_with_remedies",
     ),
     # ------------------------------------------------------------------------------------------------------ one machine
     _local(

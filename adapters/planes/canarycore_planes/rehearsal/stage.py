@@ -184,7 +184,7 @@ class Play:
         log = (self.running.folder / "controller.log").read_text(errors="replace")[-_LONGEST_LOG:]
         return f"the Canary's phase is {self._phase() or 'empty'}. The controller's log ends with:\n{log}"
 
-    # what happens ---------------------------------------------------------------------------------------------------
+    # the Canary -------------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
         """Add lines for new events, and for a new phase or weight."""
@@ -311,8 +311,9 @@ class _Hooks(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the name of the base class
         """Log nothing."""
+        del format, args
 
 
 def main() -> None:

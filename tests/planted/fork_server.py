@@ -33,6 +33,10 @@ LIBRARIES = (
 """The libraries that tests import most. Each fork imports those that are missing here anew."""
 
 
+_KNOWN_WARNINGS = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
+"""The server imports pytest's plug-ins before pytest, which warns that their asserts explain less."""
+
+
 class Request(TypedDict):
     """The tests to run, by their node ids, and the seconds that they get."""
 
@@ -103,7 +107,7 @@ def _run_in_fork(tests: list[str], output: int, report: int) -> None:
             os.dup2(target, stream)
         pytest_main = import_module("pytest").main
         first = FirstFailure()
-        options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist"]
+        options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist", *_KNOWN_WARNINGS]
         code = int(pytest_main([*options, *tests], plugins=[first]))
         os.write(report, json.dumps([first.node, code]).encode())
     finally:

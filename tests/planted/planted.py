@@ -41,8 +41,11 @@ SKIPPED = shutil.ignore_patterns(".hypothesis")
 AT_ONCE = 2
 """Copies under test at the same time: one per core of a small machine."""
 
+BROKEN_OFF = "it never ended, or was killed"
+"""The outcome of a run without an end. It is a failure of the test where the list says that the defect is endless."""
+
 PATIENCE = 120.0
-"""Seconds after which a run counts as failed: a defect may well make a rollout go round in circles."""
+"""Seconds after which a run is broken off."""
 
 PATIENCE_FOR_ENDLESS = 30.0
 """The same for a defect of which the list says that its test waits for ever; without the defect it takes a second."""
@@ -72,6 +75,9 @@ class Copy:
         with self._planted(defect):
             patience = PATIENCE_FOR_ENDLESS if defect.is_endless else PATIENCE
             failed = self.first_failure([defect.caught_by], patience)
+        if failed == BROKEN_OFF and not defect.is_endless:
+            expected = f"a failure of {defect.caught_by} within {patience:g} s"
+            raise ValueError(f"{defect.name!r}: {failed}, expected {expected}")
         return Outcome(name=defect.name, caught=bool(failed), test=failed)
 
     def first_failure(self, tests: Iterable[str], patience: float) -> str:
@@ -83,7 +89,7 @@ class Copy:
         if answer["code"] in {_NO_SUCH_TEST, _NOTHING_COLLECTED}:
             raise ValueError(f"found no test {tests}, expected one that fails; put the list right:\n{answer['output']}")
         if answer["code"] is None:
-            return "it never ended, or was killed"
+            return BROKEN_OFF
         return answer["failed"] or (f"the run broke off with {answer['code']}" if answer["code"] else "")
 
     @contextmanager

@@ -6,8 +6,8 @@ import canarycore
 
 NAMES = """
 CanarySize Check CheckKind CheckLimits Command CommandKind DRAIN Decision Explanation GradualReturn Hook
-HookType Inputs Judgement Ladder NoData Observation OnFailure Phase Reason Reference RollbackWindow Rollout RouteRefusal Routes
-Rung Status Step Strategy TOTAL_WEIGHT TargetRef Verdict Workload converge cycle decide goal judge
+HookType Inputs Judgement Ladder NoData Observation OnFailure Phase Reason Reference RollbackWindow Rollout
+RouteRefusal Routes Rung Status Step Strategy TOTAL_WEIGHT TargetRef Verdict Workload converge cycle decide goal judge
 """
 
 

@@ -19,6 +19,7 @@ from tests.cluster.workloads import (
     StatefulBench,
     canary,
 )
+from tests.controlplane.real.kubelet import Rule
 
 
 class TestDeployment(WorkloadContract):
@@ -71,7 +72,9 @@ def _without_defaults(spec):
 @pytest.mark.usefixtures("own_definitions")
 class TestStatefulSet(WorkloadContract):
     @pytest.fixture
-    async def bench(self, opened):
+    async def bench(self, opened, plane, namespace):
+        """A promotion can be taken back until its last pod is ready: that must take a while."""
+        plane.kubelet.rules(Rule(namespace=namespace, image=IMAGES["two"], after=1.5))
         body = canary("StatefulSet", provider="replicas", analysis=BY_WEIGHTS)
         del body["spec"]["service"]
         return await opened(StatefulBench, body)

@@ -209,9 +209,12 @@ class StatefulBench(Bench):
 
     async def settle(self):
         async def is_settled():
-            if self.is_up is not None:
-                await (self.adapter.scale_up if self.is_up else self.adapter.scale_down)(self.rollout)
-            return await self._is_settled()
+            is_up = self.is_up
+            if is_up is not None:
+                await (self.adapter.scale_up if is_up else self.adapter.scale_down)(self.rollout)
+            seen = await self.seen()
+            is_down = is_up is not False or seen.target.desired == 0
+            return is_down and not seen.restorable and await self._is_settled()
 
         await until(is_settled)
 

@@ -281,14 +281,14 @@ def test_an_apply_that_resets_the_partition_is_repaired_and_reported(begun, plan
 
 
 def test_an_apply_with_a_revision_and_a_partition_is_held_behind_the_gate(begun, plane, namespace):
-    """Kubernetes has begun with the first pod, which goes back."""
+    """Kubernetes may have begun with the first pod, which goes back."""
     plane.kubelet.rules(Rule(namespace=namespace, image="db:2", after=5))
     gate = {"webhooks": [{"name": "gate", "type": "confirm-rollout", "url": "http://127.0.0.1:9/closed"}]}
     with begun(STEPS | gate) as (database, _):
         database.bring("db:2", updateStrategy={"rollingUpdate": {"partition": 0}})
         database.reach("Waiting", images="1111")
         assert database.partition == ALL_STABLE
-    assert database.most["2"] == 1
+    assert database.most.get("2", 0) <= 1
     assert database.least >= REPLICAS - 1
 
 
@@ -309,7 +309,8 @@ def test_a_revision_that_comes_in_a_promotion_is_tested_too(begun, plane, namesp
     with begun(HOLD) as (database, _):
         database.bring("db:2")
         database.reach("Progressing", 50, "1122")
-        plane.kubelet.rules(Rule(namespace=namespace, image="db:2", after=3))
+        slow = [Rule(namespace=namespace, image=image, after=5) for image in ("db:2", "db:3")]
+        plane.kubelet.rules(*slow)
         database.command("approve 1")
         eventually(lambda: database.partition == 0, 60)
         database.bring("db:3")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from canarycore_kubernetes.api.kinds import DAEMON_SET, KNATIVE_SERVICE, SERVICE
+from canarycore_planes.control_plane.kubelet import PodRule
 from canarycore_runtime.testing.contracts import WorkloadContract
 from tests.cluster.workloads import (
     BY_HPA,
@@ -71,7 +72,9 @@ def _without_defaults(spec):
 @pytest.mark.usefixtures("own_definitions")
 class TestStatefulSet(WorkloadContract):
     @pytest.fixture
-    async def bench(self, opened):
+    async def bench(self, opened, plane, namespace):
+        """A promotion can be taken back until its last pod is ready: that must take a while."""
+        plane.kubelet.rules(PodRule(namespace=namespace, image=IMAGES["two"], after=1.5))
         body = canary("StatefulSet", provider="replicas", analysis=BY_WEIGHTS)
         del body["spec"]["service"]
         return await opened(StatefulBench, body)

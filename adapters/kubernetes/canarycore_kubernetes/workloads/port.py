@@ -217,8 +217,8 @@ class ClusterWorkloads:
         target = await self._claim_target(rollout)
         if not isinstance(target, PodTarget):
             raise Refused(
-                f"{rollout.target.kind.lower()} {rollout.target.name}.{rollout.namespace}: found a target without a pod"
-                " template of its own: apply the promoted revision again, and give its steps no size"
+                f"{rollout.target.kind.lower()} {rollout.target.name}.{rollout.namespace}: found a target without a"
+                " primary copy of its pods: apply the promoted revision again, and give its steps no size"
             )
         return target
 

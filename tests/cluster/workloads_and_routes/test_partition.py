@@ -14,7 +14,7 @@ from canarycore_kubernetes.api.metadata import REVISION
 from canarycore_kubernetes.scaling.partition import ALL_STABLE
 from canarycore_kubernetes.scaling.stateful_sets import MARKS, REVISION_OF_POD
 from canarycore_planes.control_plane.api import eventually
-from canarycore_planes.control_plane.kubelet import Rule
+from canarycore_planes.control_plane.kubelet import PodRule
 from tests.cluster.rollouts import Controllers
 
 REPLICAS = 4
@@ -230,7 +230,7 @@ def test_a_rollback_gives_every_pod_its_stable_revision_again_one_by_one(begun):
 @pytest.mark.parametrize("policy", ["OrderedReady", "Parallel"])
 def test_a_revision_that_never_gets_ready_is_taken_back(begun, plane, namespace, policy):
     """Kubernetes waits for a broken pod for ever, even where its template is the former one again."""
-    plane.kubelet.rules(Rule(namespace=namespace, image="db:2", mode="crash"))
+    plane.kubelet.rules(PodRule(namespace=namespace, image="db:2", mode="crash"))
     target = stateful_set(podManagementPolicy=policy)
     with begun(STEPS, target=target, progressDeadlineSeconds=3) as (database, _):
         database.bring("db:2")
@@ -267,7 +267,7 @@ def test_an_apply_that_resets_the_partition_is_repaired_and_reported(begun, plan
         database.bring("db:2")
         database.reach("Progressing", 50, "1122")
         database.mark()
-        plane.kubelet.rules(Rule(namespace=namespace, image="db:2", after=5))
+        plane.kubelet.rules(PodRule(namespace=namespace, image="db:2", after=5))
         database.set_partition(0)
         eventually(lambda: database.partition == 2)
         eventually(lambda: any("at 1/99, setting 50/50" in text for text in database.events))
@@ -282,7 +282,7 @@ def test_an_apply_that_resets_the_partition_is_repaired_and_reported(begun, plan
 
 def test_an_apply_with_a_revision_and_a_partition_is_held_behind_the_gate(begun, plane, namespace):
     """Kubernetes may have begun with the first pod, which goes back."""
-    plane.kubelet.rules(Rule(namespace=namespace, image="db:2", after=5))
+    plane.kubelet.rules(PodRule(namespace=namespace, image="db:2", after=5))
     gate = {"webhooks": [{"name": "gate", "type": "confirm-rollout", "url": "http://127.0.0.1:9/closed"}]}
     with begun(STEPS | gate) as (database, _):
         database.bring("db:2", updateStrategy={"rollingUpdate": {"partition": 0}})
@@ -309,7 +309,7 @@ def test_a_revision_that_comes_in_a_promotion_is_tested_too(begun, plane, namesp
     with begun(HOLD) as (database, _):
         database.bring("db:2")
         database.reach("Progressing", 50, "1122")
-        slow = [Rule(namespace=namespace, image=image, after=5) for image in ("db:2", "db:3")]
+        slow = [PodRule(namespace=namespace, image=image, after=5) for image in ("db:2", "db:3")]
         plane.kubelet.rules(*slow)
         database.command("approve 1")
         eventually(lambda: database.partition == 0, 60)

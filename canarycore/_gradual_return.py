@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from canarycore._canary_size import FULL_SIZE
 from canarycore._decision import Decision, DecisionBuilder
 from canarycore._goal import converge, goal
 from canarycore._ladder import INITIAL_RUNG, Rung
@@ -100,10 +101,11 @@ def explain_overload(builder: DecisionBuilder, rung: Rung) -> str:
 def explain_canary_overload(builder: DecisionBuilder, after: Rung) -> str:
     """Return why the canary cannot take more than its present share of the requests, or empty.
 
-    The rule is that of the primary: its ready pods have to bear the share before the next increase.
+    The rule is that of the primary: its ready pods have to bear the share before the next increase. A step with a size
+    has the pods that its owner chose.
     """
     rung, ladder = builder.status.rung, builder.rollout.ladder
-    if ladder.in_place or not rung.weight or after.permille <= rung.permille:
+    if ladder.in_place or not rung.weight or after.permille <= rung.permille or ladder.size_on(rung) != FULL_SIZE:
         return ""
     return _explain_load(builder, "canary", builder.observation.target, rung.permille)
 

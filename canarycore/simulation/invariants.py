@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
+from canarycore._canary_size import FULL_SIZE
 from canarycore._goal import converge, goal
 from canarycore._ladder import INITIAL_RUNG
 from canarycore._limits import PLAIN
@@ -575,7 +576,7 @@ def a_promotion_does_not_overload_the_primary(context: WriteContext, history: Se
 def an_increase_does_not_overload_the_canary(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """Check I18: with a policy that follows capacity, a pass gives the canary more only if its pods bear its share.
 
-    Past the deadline of a return the checks alone decide.
+    Past the deadline of a return the checks alone decide, and a step with a size has the pods that its owner chose.
     """
     del history
     before, after, rollout = context.before.status, context.after.status, context.before.rollout
@@ -583,6 +584,8 @@ def an_increase_does_not_overload_the_canary(context: WriteContext, history: Seq
     if not context.write.is_commit or rule is not Rule.ADVANCED or policy is None or not policy.follows_capacity:
         return None
     if rollout.ladder.in_place or not before.rung.weight or after.rung.permille <= before.rung.permille:
+        return None
+    if rollout.ladder.size_on(before.rung) != FULL_SIZE:
         return None
     if context.observation.has_reached(before.analysed_at + rollout.interval + rollout.longest_return):
         return None

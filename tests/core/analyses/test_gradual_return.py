@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from canarycore import CommandKind, GradualReturn, HookType, Ladder, Phase, Reason, Routes, Strategy
+from canarycore import CanarySize, CommandKind, GradualReturn, HookType, Ladder, Phase, Reason, Routes, Step, Strategy
 from canarycore._goal import goal
 from canarycore.effects import Scale, ScaleDown, SetRoutes
 from canarycore.notices import NoticeKind, Severity
@@ -349,6 +349,12 @@ def test_without_follow_capacity_no_increase_waits(policy_of_return):
     world = short_of_pods(evolve(CLIMBS, gradual_return=policy_of_return)).run(until=Phase.SUCCEEDED)
     assert weights(world)[:2] == [40, 80]
     assert NoticeKind.NO_CAPACITY not in kinds(world)
+
+
+def test_an_increase_from_a_step_with_a_size_waits_for_no_further_pods():
+    sized = evolve(FOLLOWS, ladder=Ladder(steps=(Step(weight=40, size=CanarySize(replicas=1)), 80)))
+    world = idle(sized, replicas=4).do(Deploy("v2")).run(until=Phase.SUCCEEDED)
+    assert (weights(world)[:2], NoticeKind.NO_CAPACITY in kinds(world)) == ([40, 80], False)
 
 
 def test_an_increase_waits_by_the_share_of_the_present_weight():

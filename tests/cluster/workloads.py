@@ -11,7 +11,7 @@ from canarycore_kubernetes.api.metadata import REVISION, UP
 from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.resources.canaries import Canaries
 from canarycore_kubernetes.scaling.autoscalers import SCALERS
-from canarycore_kubernetes.scaling.stateful_sets import stateful_sets
+from canarycore_kubernetes.scaling.stateful_sets import ScaledSet, stateful_sets
 from canarycore_kubernetes.workloads.configs import CONFIGS
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
 from canarycore_kubernetes.workloads.knative_workload import KNATIVE_REVISION
@@ -212,11 +212,17 @@ class StatefulBench(Bench):
             is_up = self.is_up
             if is_up is not None:
                 await (self.adapter.scale_up if is_up else self.adapter.scale_down)(self.rollout)
+                await self._evict_next()
             seen = await self.seen()
             is_down = is_up is not False or seen.target.desired == 0
             return is_down and not seen.restorable and await self._is_settled()
 
         await until(is_settled)
+
+    async def _evict_next(self):
+        """Take one pod back that is too many for the weight, as the router does."""
+        key = f"{self.namespace}/podinfo"
+        await ScaledSet(cluster=self.cluster, namespace=self.namespace, name="podinfo", key=key).evict_next()
 
     @property
     def is_up(self):

@@ -48,7 +48,7 @@ kubectl() {
 """.replace("PYTHON", shlex.quote(sys.executable))
 """The commands of a reader. No container is there for exec: its command runs beside the load tester."""
 
-VISIT = re.compile(r"^kubectl -n (\w+) wait .*iterations}'=1 .*\ncurl ", re.MULTILINE)
+VISIT = re.compile(r"^kubectl -n (\w+) wait .*iterations}'=1 .*\nsleep .*\ncurl ", re.MULTILINE)
 """A look at the versions in the first iteration, which for a slow machine must not be over too soon."""
 
 GATEWAY = "/apis/gateway.networking.k8s.io/v1/namespaces/gateways/gateways/public"

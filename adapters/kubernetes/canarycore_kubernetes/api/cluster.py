@@ -14,13 +14,15 @@ import asyncio
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from canarycore.errors import CannotHappen
+from canarycore.errors import CannotHappen, Conflict
 from canarycore_kubernetes.api.cache import Cache, View, strip_body
-from canarycore_kubernetes.api.client import NotFound
+from canarycore_kubernetes.api.client import NotFound, Outdated
 from canarycore_kubernetes.api.kinds import by_object
+from canarycore_kubernetes.api.merge_patch import lock_version, merge_patch
+from canarycore_kubernetes.api.ownership import MissingObjectError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -28,6 +30,12 @@ if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json, Kind
 
 T = TypeVar("T")
+
+REWRITE_ATTEMPTS = 5
+"""Attempts of a write while others keep changing the same object."""
+
+REWRITE_PAUSE = 0.05
+"""Seconds before the second attempt; each further pause is twice as long."""
 
 
 class Cluster:
@@ -118,6 +126,15 @@ class Cluster:
         """Return a whole object from the server. See `Client.get`."""
         return await self.client.get(kind, namespace, name)
 
+    async def require(self, kind: Kind, namespace: str, name: str) -> Json:
+        """Return a whole object from the server. Raise MissingObjectError if there is none."""
+        body = await self.get(kind, namespace, name)
+        if body is None:
+            raise MissingObjectError(
+                f"{kind.kind} {name}.{namespace} does not exist: create it, or correct the reference to it."
+            )
+        return body
+
     async def find(self, kind: Kind, namespace: str, name: str) -> Json | None:
         """Return a stored object by a list: the controller may list and delete routes, but not get them."""
         async for page in self.client.list(kind, namespace, fields=f"metadata.name={name}"):
@@ -149,6 +166,25 @@ class Cluster:
                 self._gone(kind, namespace, name)
                 raise
             return self._store(kind, body)
+
+    async def rewrite(
+        self, kind: Kind, namespace: str, name: str, edit: Callable[[Json], Json], *, body: Json | None = None
+    ) -> Json:
+        """Change an object as `edit` returns it for the state on the server. Return the new object.
+
+        If others change it meanwhile, the change begins again after a pause. body: the object, if it was just read.
+        Raise MissingObjectError if there is none, and Conflict while others keep changing it.
+        """
+        for attempt in range(REWRITE_ATTEMPTS):
+            present = body or await self.require(kind, namespace, name)
+            patch, body = merge_patch(present, edit(present)), None
+            if not patch:
+                return present
+            try:
+                return await self.merge(kind, namespace, name, lock_version(patch, present))
+            except Outdated:
+                await asyncio.sleep(REWRITE_PAUSE * 2**attempt)
+        raise Conflict(f"{kind.plural} {namespace}/{name} is being changed by others all the time: trying again later")
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "", version: str = "") -> bool:
         """Delete an object. See `Client.delete`. The watch updates the cache: a finalizer may delay the deletion."""

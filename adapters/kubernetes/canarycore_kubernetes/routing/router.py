@@ -58,7 +58,7 @@ from canarycore_kubernetes.routing.takeover import NOTE, give_back, is_made, mer
 from canarycore_kubernetes.scaling.autoscalers import PAUSED, RESUME, primary_scaler
 from canarycore_kubernetes.selection.selectors import existing_selectors, selects, tells_apart
 from canarycore_kubernetes.telemetry.troubles import ROUTES_CHANGED_BACK, ROUTES_REFUSED, classify
-from canarycore_kubernetes.workloads.base import OwnedObjects, read
+from canarycore_kubernetes.workloads.base import OwnedObjects
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
 from canarycore_runtime.mesh import GuardedMesh, PodSelectors, Ref, RenderContext
 from canarycore_runtime.registry import installed, load_mesh
@@ -599,7 +599,7 @@ class MeshRouter:
         """
         reference, context = objects.context.canary.spec.autoscaler_ref, objects.context
         if reference is not None and reference.kind in SCALERS:
-            original = await read(self._cluster, SCALERS[reference.kind], context.namespace, reference.name)
+            original = await self._cluster.require(SCALERS[reference.kind], context.namespace, reference.name)
             owned = OwnedObjects(cluster=self._cluster, owner=self._local_owner(objects))
             await owned.ensure(primary_scaler(original, context.canary, owned.reference), SCALER_COPY)
         if ref.kind == SCALED_OBJECT:

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from canarycore import Routes, Workload
-from canarycore_runtime.workloads.pod_split import ALL, PodSplit, count_pods
+from canarycore_runtime.workloads.pod_split import ALL, count_pods
 
 if TYPE_CHECKING:
     from canarycore_kubernetes.api.ownership import Ownership
@@ -260,8 +260,3 @@ class RevisionShares:
         above = self.pods[self.required_partition :] if self.has_candidate else ()
         is_there = all(pod is not None and pod.revision == facts.update for pod in above)
         return Routes(weight=facts.weight) if is_there else None
-
-
-def split_text(weight: int) -> str:
-    """Return the text of the annotation that records a weight."""
-    return str(PodSplit(weight=weight))

@@ -13,7 +13,6 @@ meets no later pod of that name.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import suppress
 from functools import cache, partial
@@ -27,9 +26,8 @@ from canarycore.manifest.routing import MOST_ORDINALS, find_partition_obstacle
 from canarycore.text import clip
 from canarycore_kubernetes.api.budget import demand_small
 from canarycore_kubernetes.api.cache import View
-from canarycore_kubernetes.api.client import ApiError, NotFound, Outdated
+from canarycore_kubernetes.api.client import ApiError, NotFound
 from canarycore_kubernetes.api.kinds import POD, STATEFUL_SET
-from canarycore_kubernetes.api.merge_patch import lock_version, merge_patch
 from canarycore_kubernetes.api.metadata import REVISION, UP, get_annotation, written_at
 from canarycore_kubernetes.api.ownership import BlockedError, MissingObjectError, ownership_of
 from canarycore_kubernetes.api.snapshots import OUR_MANAGERS
@@ -38,7 +36,6 @@ from canarycore_kubernetes.scaling.partition import (
     PartitionRecord,
     RevisionShares,
     StatefulSetFacts,
-    split_text,
 )
 from canarycore_runtime.workloads.pod_split import ANNOTATION as SPLIT
 from canarycore_runtime.workloads.pod_split import PodSplit
@@ -46,6 +43,7 @@ from canarycore_runtime.workloads.pod_split import PodSplit
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from canarycore_kubernetes.api.cache import Cache
     from canarycore_kubernetes.api.cluster import Cluster
     from canarycore_runtime.mesh import Json
 
@@ -63,12 +61,6 @@ REVISION_OF_POD = "controller-revision-hash"
 
 LONGEST_IMAGE = 255
 """Most characters of an image."""
-
-WRITE_ATTEMPTS = 5
-"""Attempts of a write while Kubernetes changes the same object."""
-
-WRITE_PAUSE = 0.05
-"""Seconds before the second attempt; each further pause is twice as long."""
 
 MOST_TEMPLATE_VALUES = 20_000
 """The most items and entries, with their names, in a pod template."""
@@ -183,23 +175,13 @@ class ScaledSet:
         """Return the shares from the caches; None where the StatefulSet is missing. A change wakes the rollout."""
         cache = await self.cluster.cache(stateful_sets(self.clock)).ready()
         facts = cache.look(self.namespace, self.name, self.key)
-        return None if facts is None else await self._shares(facts)
+        return None if facts is None else self._shares(facts, await self.cluster.cache(ORDINAL_PODS).ready())
 
-    async def _shares(self, facts: StatefulSetFacts) -> RevisionShares:
-        pods = await self.cluster.cache(ORDINAL_PODS).ready()
+    def _shares(self, facts: StatefulSetFacts, pods: Cache[OrdinalPod]) -> RevisionShares:
         ordinals = range(facts.first, facts.first + min(facts.replicas, MOST_ORDINALS))
         each = [pods.look(self.namespace, f"{self.name}-{ordinal}", self.key) for ordinal in ordinals]
         own = tuple(pod if pod is not None and pod.owner == facts.uid else None for pod in each)
         return RevisionShares(facts=facts, pods=own, promoted=self.promoted)
-
-    async def read(self) -> tuple[Json, RevisionShares]:
-        """Return the StatefulSet as the server has it, and its shares. Raise MissingObjectError if there is none."""
-        body = await self.cluster.get(STATEFUL_SET, self.namespace, self.name)
-        if body is None:
-            raise MissingObjectError(
-                f"StatefulSet {self.name}.{self.namespace} does not exist: create it, or correct the reference to it."
-            )
-        return body, await self._shares(stateful_set_facts(body, clock=self.clock))
 
     async def write(self, marks: Mapping[str, str | None], *, weight: int | None = None) -> None:
         """Change the marks of the rollout, and the partition that they require, in one write.
@@ -218,29 +200,20 @@ class ScaledSet:
         await self._rewrite(rewrite)
 
     async def _rewrite(self, rewrite: Callable[[Json, RevisionShares], Json]) -> None:
-        """Write what `rewrite` returns for the StatefulSet as the server has it.
+        """Write what `rewrite` returns for the StatefulSet as the server has it."""
+        pods = await self.cluster.cache(ORDINAL_PODS).ready()
 
-        Kubernetes writes its status at any moment: then the write begins again after a pause.
-        """
-        for attempt in range(WRITE_ATTEMPTS):
-            body, shares = await self.read()
-            patch = merge_patch(body, rewrite(body, shares))
-            if not patch:
-                return
-            try:
-                await self.cluster.merge(STATEFUL_SET, self.namespace, self.name, lock_version(patch, body))
-            except Outdated:
-                await asyncio.sleep(WRITE_PAUSE * 2**attempt)
-            else:
-                return
-        raise Conflict(f"StatefulSet {self.name}.{self.namespace} changes all the time: trying again later")
+        def rewritten(body: Json) -> Json:
+            return rewrite(body, self._shares(stateful_set_facts(body, clock=self.clock), pods))
+
+        await self.cluster.rewrite(STATEFUL_SET, self.namespace, self.name, rewritten)
 
     def _changed(self, body: Json, before: RevisionShares, change: MarkChange) -> Json:
         """Return the StatefulSet with the marks of a change, and the partition that they require."""
         present = get_texts(body, "metadata", "annotations")
         changed: dict[str, str | None] = {REVISION: before.stable or None, **change.marks}
         if change.weight is not None:
-            changed[SPLIT] = split_text(change.weight)
+            changed[SPLIT] = str(PodSplit(weight=change.weight))
         after = {name: text for name, text in {**present, **changed}.items() if text is not None}
         marked = {**body, "metadata": {**body["metadata"], "annotations": after}}
         partition = evolve(before, facts=stateful_set_facts(marked, clock=self.clock)).required_partition
@@ -260,7 +233,9 @@ class ScaledSet:
         Kubernetes must have seen the partition: it would create the pod with the same revision again. Raise WorldError
         where a PodDisruptionBudget keeps it.
         """
-        _, shares = await self.read()
+        body = await self.cluster.require(STATEFUL_SET, self.namespace, self.name)
+        facts, pods = stateful_set_facts(body, clock=self.clock), await self.cluster.cache(ORDINAL_PODS).ready()
+        shares = self._shares(facts, pods)
         pod = shares.next_eviction() if shares.facts.is_observed else None
         if pod is None:
             return

@@ -11,19 +11,16 @@ was read; then the change begins again after a pause.
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
 from canarycore import Workload
-from canarycore.errors import Conflict
-from canarycore_kubernetes.api.client import AlreadyExists, Outdated
+from canarycore_kubernetes.api.client import AlreadyExists
 from canarycore_kubernetes.api.kinds import by_object
-from canarycore_kubernetes.api.merge_patch import lock_version, merge_patch
 from canarycore_kubernetes.api.metadata import PRIMARY_SUFFIX, owner_reference, primary_name
-from canarycore_kubernetes.api.ownership import MissingObjectError, Owner, ownership_of
+from canarycore_kubernetes.api.ownership import Owner, ownership_of
 from canarycore_kubernetes.selection.endpoints import Endpoints
 from canarycore_kubernetes.selection.index import Index
 from canarycore_kubernetes.workloads.facts import PodFacts, ReadingOptions, pod_views
@@ -37,12 +34,6 @@ if TYPE_CHECKING:
     from canarycore_kubernetes.api.cluster import Cluster
     from canarycore_kubernetes.api.ownership import BlockedError, Role
     from canarycore_runtime.mesh import Json, Kind
-
-CHANGE_ATTEMPTS = 5
-"""Attempts of a change while others keep changing the same object."""
-
-CHANGE_PAUSE = 0.05
-"""Seconds before the second attempt; each further pause is twice as long."""
 
 
 def _primary_labels(place: Place, facts: PodFacts) -> Iterator[tuple[str, str, str]]:
@@ -130,17 +121,12 @@ class OwnedObjects:
 
         body: the object, if it was just read. Raise MissingObjectError if there is none, and ForeignObjectError.
         """
-        for attempt in range(CHANGE_ATTEMPTS):
-            present = body or await read(self.cluster, kind, namespace, name)
+
+        def edited(present: Json) -> Json:
             self.owner.refuse_foreign(kind, present, role)
-            patch, body = merge_patch(present, self._mark(present, edit(present))), None
-            if not patch:
-                return present
-            try:
-                return await self.cluster.merge(kind, namespace, name, lock_version(patch, present))
-            except Outdated:
-                await asyncio.sleep(CHANGE_PAUSE * 2**attempt)
-        raise Conflict(f"{kind.plural} {namespace}/{name} is being changed by others all the time: trying again later")
+            return self._mark(present, edit(present))
+
+        return await self.cluster.rewrite(kind, namespace, name, edited, body=body)
 
     def _mark(self, present: Json, edited: Json) -> Json:
         """Return the edited object, marked as the Canary's unless an owner reference names a Canary."""
@@ -155,16 +141,6 @@ class OwnedObjects:
             return
         metadata = present["metadata"]
         await self.cluster.delete(kind, namespace, name, uid=metadata["uid"], version=metadata["resourceVersion"])
-
-
-async def read(cluster: Cluster, kind: Kind, namespace: str, name: str) -> Json:
-    """Return an object as the server has it. Raise MissingObjectError if there is none."""
-    body = await cluster.get(kind, namespace, name)
-    if body is None:
-        raise MissingObjectError(
-            f"{kind.kind} {name}.{namespace} does not exist: create it, or correct the reference to it."
-        )
-    return body
 
 
 @frozen(kw_only=True)
@@ -209,7 +185,7 @@ class WorkloadTarget:
 
     async def read(self, kind: Kind) -> Json:
         """Return the target as the server has it. Raise MissingObjectError if there is none."""
-        return await read(self.cluster, kind, self.namespace, self.name)
+        return await self.cluster.require(kind, self.namespace, self.name)
 
     @property
     def key(self) -> str:

@@ -7,18 +7,16 @@ first and changes the primary last: until then the primary names, and runs, its 
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
 from canarycore import Workload
-from canarycore.errors import Conflict, Refused
+from canarycore.errors import Refused
 from canarycore.foreign import get_texts
 from canarycore.manifest.routing import splits_by_pods
 from canarycore.text import LONGEST_SHOWN, escape_controls
-from canarycore_kubernetes.api.client import Outdated
 from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT, SECRET, SERVICE
 from canarycore_kubernetes.api.merge_patch import lock_version, merge_patch
 from canarycore_kubernetes.api.metadata import (
@@ -49,7 +47,7 @@ from canarycore_kubernetes.selection.selectors import (
     tells_apart,
     workload_selector,
 )
-from canarycore_kubernetes.workloads.base import CHANGE_ATTEMPTS, CHANGE_PAUSE, WorkloadTarget, read
+from canarycore_kubernetes.workloads.base import WorkloadTarget
 from canarycore_kubernetes.workloads.configs import (
     CONFIGS,
     ConfigVersion,
@@ -389,7 +387,7 @@ class PodTarget(WorkloadTarget):
 
     async def _read_primary(self, facts: PodFacts) -> Json:
         """Return the primary. Record the contents of Flagger's configs on it first, before a copy overwrites them."""
-        primary = await read(self.cluster, self.kind, self.namespace, self.primary)
+        primary = await self.cluster.require(self.kind, self.namespace, self.primary)
         configs = facts.template.configs
         if facts.revision or facts.contents or not configs:
             return primary
@@ -508,23 +506,18 @@ class PodTarget(WorkloadTarget):
 
         It decides by the object as the server has it: an owner's number that the cache lacks would be lost.
         """
-        for attempt in range(CHANGE_ATTEMPTS):
-            target = await self.read(self.kind)
+
+        def rescaled(target: Json) -> Json:
             facts = pod_facts(self.context.reading, target)
             own = _own_replicas(facts, primary)
             size = None if replicas in (0, own) else WrittenSize(replicas=replicas, own=own)
             if (facts.desired, facts.size) == (replicas or own, size):
-                return
-            patch = _replicas(replicas or own) | _sized(size)
-            try:
-                await self.cluster.merge(self.kind, self.namespace, self.name, lock_version(patch, target))
-            except Outdated:
-                await asyncio.sleep(CHANGE_PAUSE * 2**attempt)
-            else:
-                return
-        raise Conflict(
-            f"{self.kind.plural} {self.namespace}/{self.name} is being changed by others: trying again later"
-        )
+                return target
+            annotations = target["metadata"].get("annotations", {}) | _size_mark(size)
+            metadata = target["metadata"] | {"annotations": annotations}
+            return target | {"metadata": metadata, "spec": target["spec"] | {"replicas": replicas or own}}
+
+        await self.cluster.rewrite(self.kind, self.namespace, self.name, rescaled)
 
     def _first_pods(self, replicas: int) -> int:
         """Return the canary's replicas before its first requests: all, or its first share by numbers of pods."""
@@ -546,7 +539,8 @@ class PodTarget(WorkloadTarget):
             return
         await self._copy_scaler()
         down = _SCALE_DOWN if self.kind is DAEMON_SET else _replicas(0)
-        await self._merge(target, down if target.size is None else down | _sized(None))
+        unmarked = {} if target.size is None else {"metadata": {"annotations": _size_mark(None)}}
+        await self._merge(target, down | unmarked)
 
     async def restore(self) -> None:
         """Run the target at the primary's scale, under its own autoscaler."""
@@ -569,7 +563,8 @@ class PodTarget(WorkloadTarget):
         promoted: the promoted revision; empty if unknown. Raise Refused where the result would be another revision.
         """
         await self._require_primary()
-        target, primary = await self.read(self.kind), await read(self.cluster, self.kind, self.namespace, self.primary)
+        target = await self.read(self.kind)
+        primary = await self.cluster.require(self.kind, self.namespace, self.primary)
         facts = pod_facts(self.context.reading, primary)
         copies = {use: await self._read_config(use) for use in facts.template.configs}
         carried = facts.contents or copied_contents(facts.template.configs, copies, text=True)
@@ -703,7 +698,7 @@ class PodTarget(WorkloadTarget):
         target, primary = workloads.target, workloads.primary
         if has_copy and (target is None or primary is None or target.revision != primary.revision):
             return
-        scaler = await read(self.cluster, view.kind, self.namespace, reference.name)
+        scaler = await self.cluster.require(view.kind, self.namespace, reference.name)
         copy = primary_scaler(scaler, self.canary, self.objects.reference)
         if has_copy:
             edit = partial(with_scale, copy=copy)
@@ -716,9 +711,9 @@ def _replicas(count: int) -> Json:
     return {"spec": {"replicas": count}}
 
 
-def _sized(size: WrittenSize | None) -> Json:
-    """Return the patch that records a size, or removes the record."""
-    return {"metadata": {"annotations": {ANNOTATION: None if size is None else str(size)}}}
+def _size_mark(size: WrittenSize | None) -> dict[str, str | None]:
+    """Return the annotation that records a size; None removes it."""
+    return {ANNOTATION: None if size is None else str(size)}
 
 
 def _own_replicas(target: PodFacts, primary: PodFacts | None) -> int:

@@ -24,7 +24,7 @@ from canarycore_kubernetes.api.metadata import (
 )
 from canarycore_kubernetes.api.ownership import CANARY_COPY, PRIMARY, UNOWNED, shorten_owner
 from canarycore_kubernetes.api.snapshots import snapshot_view
-from canarycore_kubernetes.workloads.base import WorkloadTarget, podless_workload, read
+from canarycore_kubernetes.workloads.base import WorkloadTarget, podless_workload
 from canarycore_kubernetes.workloads.history import KEEP, delete_revisions, load_revision, save_revision
 from canarycore_kubernetes.workloads.revision import digest
 from canarycore_runtime.mesh import LAST_APPLIED
@@ -181,7 +181,7 @@ class ServiceTarget(WorkloadTarget):
         await self.objects.create(copies[1], PRIMARY)
 
     async def promote(self, revision: str) -> None:
-        primary = await read(self.cluster, SERVICE, self.namespace, self.primary)
+        primary = await self.cluster.require(SERVICE, self.namespace, self.primary)
         if get_annotation(primary, REVISION) == revision:
             return
         target = await self._read_revision(revision)
@@ -195,7 +195,7 @@ class ServiceTarget(WorkloadTarget):
         await self._change(self.primary, PRIMARY, self._copy(target, self.primary), marks)
 
     async def restore_primary(self, revision: str) -> None:
-        primary = await read(self.cluster, SERVICE, self.namespace, self.primary)
+        primary = await self.cluster.require(SERVICE, self.namespace, self.primary)
         if get_annotation(primary, REVISION) == revision:
             return
         saved = primary | await load_revision(self.objects, self.namespace, self.primary, revision)

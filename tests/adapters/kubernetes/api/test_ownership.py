@@ -673,7 +673,7 @@ def test_each_role_has_its_row_in_the_documentation():
         assert f"| {noun} | {role.kinds} | {adopted} |" in text
 
 
-WRITES = {"create", "apply", "merge", "delete", "evict"}
+WRITES = {"create", "apply", "merge", "rewrite", "delete", "evict"}
 WRITERS = {
     "base.OwnedObjects": "judges each object",
     "router.MeshRouter": "judges each object",

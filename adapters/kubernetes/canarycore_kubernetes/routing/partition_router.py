@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from canarycore_kubernetes.api.kinds import STATEFUL_SET
 from canarycore_kubernetes.api.ownership import NameConflictError, Owner
 from canarycore_kubernetes.routing.router import MeshRouter
 from canarycore_kubernetes.scaling.stateful_sets import ScaledSet
@@ -67,4 +68,4 @@ class TargetRouter(MeshRouter):
 
 def is_stateful(rollout: Rollout) -> bool:
     """Check whether the target is a StatefulSet."""
-    return rollout.target.kind == "StatefulSet"
+    return rollout.target.kind == STATEFUL_SET.kind

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from canarycore.manifest import Canary
     from canarycore_kubernetes.api.cache import Place, View
     from canarycore_kubernetes.api.cluster import Cluster
-    from canarycore_kubernetes.api.ownership import BlockedError, Role
+    from canarycore_kubernetes.api.ownership import BlockedError, ForeignObject, Role
     from canarycore_runtime.mesh import Json, Kind
 
 
@@ -182,6 +182,24 @@ class WorkloadTarget:
     async def shared_pods(self) -> BlockedError | None:
         """Return the refusal of a new primary that would share its pods with another workload; None if it would not."""
         return None
+
+    async def other_canary(self) -> str:
+        """Return the other Canary that has made the target or its primary; empty where there is none, or no copy."""
+        return ""
+
+    async def has_primary(self) -> bool:
+        """Check whether the Canary has a primary of its own: a target without copies has none."""
+        return False
+
+    async def foreign_objects(self) -> tuple[ForeignObject, ...]:
+        """Return the foreign objects under the names of the copies: there are none without copies."""
+        return ()
+
+    async def pause_scaler(self) -> None:
+        """Pause the owner's autoscaler of the target, if it has one that needs a pause."""
+
+    async def resume_scaler(self) -> None:
+        """Resume the owner's autoscaler of the target, if the rollout has paused it."""
 
     async def read(self, kind: Kind) -> Json:
         """Return the target as the server has it. Raise MissingObjectError if there is none."""

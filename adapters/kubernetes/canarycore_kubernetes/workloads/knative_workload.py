@@ -25,7 +25,6 @@ from canarycore_runtime.ports import Workloads
 
 if TYPE_CHECKING:
     from canarycore import Workload
-    from canarycore_kubernetes.api.ownership import ForeignObject
     from canarycore_runtime.mesh import Json
 
 KNATIVE_REVISION = Kind("serving.knative.dev", "v1", "Revision", "revisions")
@@ -73,18 +72,6 @@ class KnativeTarget(WorkloadTarget):
             restorable=() if service is None else get_annotation_list(service, KEPT_REVISIONS),
             is_restored=self.is_restored,
         )
-
-    async def other_canary(self) -> str:
-        """Return nothing: the target has no copies of another Canary's."""
-        return ""
-
-    async def has_primary(self) -> bool:
-        """Return False: no object shows which Canary has the target."""
-        return False
-
-    async def foreign_objects(self) -> tuple[ForeignObject, ...]:
-        """Return nothing: the target has no copies."""
-        return ()
 
     async def _find_service(self) -> Json | None:
         view = snapshot_view(KNATIVE_SERVICE, status=True)
@@ -153,12 +140,6 @@ class KnativeTarget(WorkloadTarget):
         if ours:
             await self._mark(ours)
         self.mark_restored()
-
-    async def pause_scaler(self) -> None:
-        """Do nothing: Knative's own scaler needs no pause."""
-
-    async def resume_scaler(self) -> None:
-        """Do nothing: Knative's own scaler needs no pause."""
 
     async def _mark(self, annotations: Json, service: Json | None = None) -> None:
         """Change annotations of the target. If `service` is given, the target must not have changed since."""

@@ -9,12 +9,13 @@ and writes only the differences to their required state.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import evolve
 
 from canarycore.errors import Refused, WorldError
 from canarycore_kubernetes.api.cache import UnreadableError
+from canarycore_kubernetes.api.kinds import SERVICE, STATEFUL_SET
 from canarycore_kubernetes.api.ownership import ForeignObjectError, NameConflictError
 from canarycore_kubernetes.resources.refusals import PODS
 from canarycore_kubernetes.telemetry.troubles import PODS_REFUSED
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from canarycore_runtime.ports import Workloads
 
 Target = PodTarget | ServiceTarget | KnativeTarget | StatefulTarget
+
+_TARGETS: dict[str, type[Target]] = {SERVICE.kind: ServiceTarget, STATEFUL_SET.kind: StatefulTarget}
+"""The targets by kind. All other kinds have pods with a primary copy; a Service of Knative has a target of its own."""
 
 _DEFAULT_READING = ReadingOptions()
 
@@ -84,17 +88,17 @@ class ClusterWorkloads:
     def _target(self, rollout: Rollout) -> Target:
         """Return the rollout's target. Raise WorldError when the Canary is gone."""
         canary = self._canaries.require(rollout)
-        common: dict[str, Any] = {
-            "context": self._context,
-            "rollout": rollout,
-            "canary": canary.manifest,
-            "uid": canary.uid,
-            "is_deleted": canary.is_deleted,
-        }
-        if rollout.target.kind == "StatefulSet":
-            return StatefulTarget(**common, promoted=canary.status.promoted)
-        target: type[Target] = ServiceTarget if rollout.target.kind == "Service" else PodTarget
-        return (KnativeTarget if canary.manifest.spec.target_ref.knative else target)(**common)
+        kind: type[Target] = _TARGETS.get(rollout.target.kind, PodTarget)
+        if canary.manifest.spec.target_ref.knative:
+            kind = KnativeTarget
+        target = kind(
+            context=self._context,
+            rollout=rollout,
+            canary=canary.manifest,
+            uid=canary.uid,
+            is_deleted=canary.is_deleted,
+        )
+        return evolve(target, promoted=canary.status.promoted) if isinstance(target, StatefulTarget) else target
 
     # the port ---------------------------------------------------------------------------------------------------
 

@@ -224,12 +224,6 @@ class ServiceTarget(WorkloadTarget):
         """Do nothing to the target: no effect changes it."""
         self.mark_restored()
 
-    async def pause_scaler(self) -> None:
-        """Do nothing: a Service has no autoscaler."""
-
-    async def resume_scaler(self) -> None:
-        """Do nothing: a Service has no autoscaler."""
-
     def _copy(self, service: Json, name: str) -> Json:
         return service_copy(service, name, self.objects.reference, distribution=self._distribution)
 

@@ -19,7 +19,6 @@ from canarycore_kubernetes.workloads.base import WorkloadTarget
 from canarycore_runtime.ports import Workloads
 
 if TYPE_CHECKING:
-    from canarycore_kubernetes.api.ownership import ForeignObject
     from canarycore_kubernetes.scaling.partition import RevisionShares
 
 
@@ -80,18 +79,6 @@ class StatefulTarget(WorkloadTarget):
             " revision counts as the stable one."
         )
 
-    async def other_canary(self) -> str:
-        """Return nothing: the target has no copies of another Canary's."""
-        return ""
-
-    async def has_primary(self) -> bool:
-        """Return False: no object shows which Canary has the target."""
-        return False
-
-    async def foreign_objects(self) -> tuple[ForeignObject, ...]:
-        """Return nothing: the target has no copies."""
-        return ()
-
     # effects ------------------------------------------------------------------------------------------------------
 
     async def initialise(self, revision: str) -> None:
@@ -147,9 +134,3 @@ class StatefulTarget(WorkloadTarget):
         """Remove the annotations, and give the owner's partition back."""
         await self._set.give_back()
         self.mark_restored()
-
-    async def pause_scaler(self) -> None:
-        """Do nothing: a rollout by partition has no autoscaler."""
-
-    async def resume_scaler(self) -> None:
-        """Do nothing: a rollout by partition has no autoscaler."""

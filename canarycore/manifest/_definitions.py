@@ -14,7 +14,6 @@ from attrs import evolve
 
 from canarycore.errors import ManifestError, Problem
 from canarycore.manifest._model import (
-    CLUSTER_ANALYSIS_TEMPLATE,
     DEFINED_FIELDS,
     Canary,
     CheckDefinition,
@@ -61,7 +60,7 @@ TemplatePlace = tuple[str, str, str]
 
 def place_of_template(reference: TemplateReference, namespace: str) -> TemplatePlace:
     """Return the place of the template that a Canary of a namespace refers to."""
-    home = "" if reference.kind == CLUSTER_ANALYSIS_TEMPLATE else reference.namespace or namespace
+    home = "" if reference.is_cluster_scoped else reference.namespace or namespace
     return reference.kind, home, reference.name
 
 
@@ -99,10 +98,8 @@ def find_undefined(
         reference = metric.template_ref
         if reference is None or not reference.is_analysis:
             continue
-        path, place = (
-            f"{canary.analysis_path}.metrics[{index}].templateRef",
-            place_of_template(reference, canary.namespace),
-        )
+        path = f"{canary.analysis_path}.metrics[{index}].templateRef"
+        place = place_of_template(reference, canary.namespace)
         template = known.get(place)
         if template is not None:
             yield from _refusals(template, metric, path)

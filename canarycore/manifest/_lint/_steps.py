@@ -94,14 +94,13 @@ def _step_requests(rule: str) -> Callable[[LintContext], Iterator[Finding]]:
     def check(context: LintContext) -> Iterator[Finding]:
         for problem in check_steps_requests(context.canary, context.provider, context.around.installed):
             if problem.rule == rule:
-                yield Finding(problem.path, problem.found, {"expected": problem.expected, "remedy": problem.remedy})
+                yield Finding.of(problem)
 
     return check
 
 
 def _step_size(context: LintContext) -> Iterator[Finding]:
-    for problem in check_steps_sizes(context.canary, context.provider):
-        yield Finding(problem.path, problem.found, {"expected": problem.expected, "remedy": problem.remedy})
+    return map(Finding.of, check_steps_sizes(context.canary, context.provider))
 
 
 def _small_size(context: LintContext) -> Iterator[Finding]:

@@ -308,7 +308,7 @@ def _scale_up(goal: Goal, observation: Observation) -> list[Effect]:
     target, size = observation.target, goal.size
     if target is None or (_has_goals_size(goal, target) and not target.is_scaled_down):
         return effects
-    own = target.own or target.desired
+    own = target.wanted
     replicas = own if size is None else size.count(own)
     if replicas < target.desired and not _may_shrink(goal, observation):
         return effects
@@ -319,13 +319,12 @@ def _scale_up(goal: Goal, observation: Observation) -> list[Effect]:
 
 def _has_size(target: Workload, size: CanarySize | None) -> bool:
     """Whether the spec of the target has the replicas of a size; without one any number will do."""
-    return size is None or not target.has_replicas or target.desired == size.count(target.own or target.desired)
+    return size is None or not target.has_replicas or target.desired == size.count(target.wanted)
 
 
 def _has_goals_size(goal: Goal, target: Workload) -> bool:
     """Whether the target has the size of the goal. A promotion needs all pods of the owner, and no fewer."""
-    own = target.own or target.desired
-    return _has_size(target, goal.size) or (goal.is_promoting and target.desired > own)
+    return _has_size(target, goal.size) or (goal.is_promoting and target.desired > target.wanted)
 
 
 def _is_short(goal: Goal, target: Workload) -> bool:

@@ -71,6 +71,11 @@ class Workload:
         return self.ready > 0
 
     @property
+    def wanted(self) -> int:
+        """The number of replicas that its owner wants; 0 if it is scaled to zero, and that number is unknown."""
+        return self.own or self.desired
+
+    @property
     def is_scaled_up(self) -> bool:
         """Whether it has replicas to scale, and its owner or the rollout wants some."""
         return self.has_replicas and self.desired > 0

@@ -153,13 +153,13 @@ def a_canary_gets_traffic_at_its_size(context: WriteContext, history: Sequence[C
     del history
     after, target = _new_routes(context), context.observation.target
     rollout, status = context.before.rollout, context.before.status
-    is_sized = rollout.ladder.sizes and not rollout.skip_analysis and status.phase in ACTIVE
-    is_sized = is_sized and target is not None and target.has_replicas and context.observation.scaler_paused is None
-    if after is None or target is None or not is_sized or _primary_failed(context):
+    if after is None or target is None or status.phase not in ACTIVE:
+        return None
+    if not _takes_sizes(context, target) or _primary_failed(context):
         return None
     if not _exposes_more(context.before.routes, after):
         return None
-    wanted = rollout.ladder.size_on(status.rung).count(target.own or target.desired)
+    wanted = rollout.ladder.size_on(status.rung).count(target.wanted)
     if target.desired == wanted and target.ready >= wanted * rollout.canary_ready // 100:
         return None
     return (
@@ -186,14 +186,18 @@ def a_canary_shrinks_after_its_traffic(context: WriteContext, history: Sequence[
 def a_promotion_begins_at_full_size(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """Check I19: a primary that serves gets its new revision only while the canary has its owner's number of pods."""
     del history
-    target, status, rollout = context.observation.target, context.before.status, context.before.rollout
+    target, status = context.observation.target, context.before.status
     if not isinstance(context.write.of, Promote) or context.stale or status.phase not in PROMOTION or target is None:
         return None
-    is_sized = rollout.ladder.sizes and not rollout.skip_analysis and target.has_replicas
-    is_sized = is_sized and context.observation.scaler_paused is None
-    if not is_sized or _primary_failed(context) or target.desired >= (target.own or target.desired):
+    if not _takes_sizes(context, target) or _primary_failed(context) or target.desired >= target.wanted:
         return None
     return f"the promotion began while {target.desired} pods of the canary are desired of {target.own}"
+
+
+def _takes_sizes(context: WriteContext, target: Workload) -> bool:
+    """Check whether the steps have sizes, and nothing keeps the canary from them: an autoscaler, or no analysis."""
+    rollout, is_autoscaled = context.before.rollout, context.observation.scaler_paused is not None
+    return bool(rollout.ladder.sizes) and not rollout.skip_analysis and target.has_replicas and not is_autoscaled
 
 
 def routes_are_those_of_the_status(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
@@ -517,7 +521,12 @@ _THAW = frozenset(
 
 
 _BEARABLE = 1.25
-"""Load of a ready pod, as a multiple of that at the start of the rollout, below which the primary bears more."""
+"""Load of a ready pod, as a multiple of that at the start of the rollout, below which a side bears more."""
+
+
+def _is_overloaded(side: Workload | None, share: int, capacity: int) -> bool:
+    """Check whether a side bears less than its share (permille) of the requests that `capacity` pods bore."""
+    return share * capacity > (0.0 if side is None else side.ready * MOST_PERMILLE * _BEARABLE)
 
 
 def a_gradual_return_goes_down_by_its_steps(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
@@ -543,8 +552,8 @@ def a_gradual_return_goes_down_by_its_steps(context: WriteContext, history: Sequ
     weight = before.rung.permille if routes is None else min(before.rung.permille, routes.permille)
     least = weight - policy.step * (1 if rollout.ladder.tenths else 10)
     primary = context.observation.primary
-    bears = 0.0 if primary is None else primary.ready * MOST_PERMILLE * _BEARABLE
-    if policy.follows_capacity and after.rung.permille < weight and (MOST_PERMILLE - weight) * before.capacity > bears:
+    is_overloaded = _is_overloaded(primary, MOST_PERMILLE - weight, before.capacity)
+    if policy.follows_capacity and after.rung.permille < weight and is_overloaded:
         return f"traffic went back to {primary}, {before.capacity} pods had it before: {weight / 10:g}% was the limit"
     if after.rung.permille < least:
         return f"{weight / 10:g}% went to {after.rung.percent:g}% in one step of {policy.step}"
@@ -566,7 +575,7 @@ def a_promotion_does_not_overload_the_primary(context: WriteContext, history: Se
     if NoticeKind.RETURN_CUT_SHORT_ALERT in {notice.kind for notice in context.decision.notices}:
         return None
     share = MOST_PERMILLE - before.rung.permille
-    if share * before.capacity > (0.0 if primary is None else primary.ready * MOST_PERMILLE * _BEARABLE):
+    if _is_overloaded(primary, share, before.capacity):
         return f"traffic went to {primary} with {share / 10:g}% already, {before.capacity} pods had all before"
     most = max(policy.step, rollout.ladder.step_back) * (1 if rollout.ladder.tenths else 10)
     moved = before.rung.permille - context.after.status.rung.permille
@@ -589,7 +598,7 @@ def an_increase_does_not_overload_the_canary(context: WriteContext, history: Seq
         return None
     if context.observation.has_reached(before.analysed_at + rollout.interval + rollout.longest_return):
         return None
-    if before.rung.permille * before.capacity > (0.0 if target is None else target.ready * MOST_PERMILLE * _BEARABLE):
+    if _is_overloaded(target, before.rung.permille, before.capacity):
         share = before.rung.percent
         return f"traffic went to {target} with {share:g}% already, {before.capacity} pods of the primary had all before"
     return None

@@ -49,6 +49,9 @@ DEEPEST = 100
 UNREADABLE = "canarycore/unreadable"
 """Key beside `metadata` that marks an unreadable object; its value is the reason. No API field has this name."""
 
+_SHALLOW = 1_000
+"""Brackets of a text up to which it is not too deep for `json` and `marshal`, whatever its form."""
+
 _MOST_DIGITS = 400
 """Most digits of a number; Kubernetes numbers have at most 20."""
 
@@ -143,7 +146,8 @@ async def decode(text: bytes) -> Any:
     """
     try:
         data = json.loads(text)
-        marshal.dumps(data)  # refuses more than 2,000 levels; json accepts 1,000 in Python 3.11, and 10,000 in 3.13
+        if text.count(b"{") + text.count(b"[") > _SHALLOW:
+            marshal.dumps(data)  # refuses more than 2,000 levels; json accepts 1,000 in Python 3.11, 10,000 in 3.13
     except (RecursionError, ValueError):
         return await asyncio.to_thread(_decode_slowly, text)
     return data

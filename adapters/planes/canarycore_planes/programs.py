@@ -58,6 +58,13 @@ _FLUX = {
 }
 """A version in place of one that the module proxy lacks, and Flux's own replacement."""
 
+
+def _of_flux(name: str, *, minutes: int) -> GoProgram:
+    """Return a controller of Flux; those of one release have one version."""
+    module = f"github.com/fluxcd/{name}"
+    return GoProgram(module=module, version="v1.9.6", package=".", minutes=minutes, go="1.26.0", replaced=_FLUX)
+
+
 PROGRAMS = {
     "contour": GoProgram(
         module="github.com/projectcontour/contour", version="v1.33.8", package="cmd/contour", minutes=8
@@ -65,22 +72,8 @@ PROGRAMS = {
     "flagger": GoProgram(
         module="github.com/fluxcd/flagger", version="v1.44.0", package="cmd/flagger", minutes=2, go="1.26.0"
     ),
-    "source-controller": GoProgram(
-        module="github.com/fluxcd/source-controller",
-        version="v1.9.6",
-        package=".",
-        minutes=8,
-        go="1.26.0",
-        replaced=_FLUX,
-    ),
-    "kustomize-controller": GoProgram(
-        module="github.com/fluxcd/kustomize-controller",
-        version="v1.9.6",
-        package=".",
-        minutes=5,
-        go="1.26.0",
-        replaced=_FLUX,
-    ),
+    "source-controller": _of_flux("source-controller", minutes=8),
+    "kustomize-controller": _of_flux("kustomize-controller", minutes=5),
     "skipper": GoProgram(module="github.com/zalando/skipper", version="v0.21.0", package="cmd/skipper", minutes=2),
     "envoy-gateway": GoProgram(
         module="github.com/envoyproxy/gateway", version="v1.9.1", package="cmd/envoy-gateway", minutes=5

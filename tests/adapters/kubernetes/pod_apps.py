@@ -47,6 +47,26 @@ def canary(analysis, **spec):
     }
 
 
+async def until(is_reached):
+    """Wait until a condition holds on the server, which runs in another thread."""
+    async with asyncio.timeout(40):
+        while not is_reached():  # noqa: ASYNC110 - no event of this loop says so
+            await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def controller_of(client, namespace):
+    """Run a controller, with an empty memory, for a namespace."""
+    with hastened():
+        async with asyncio.TaskGroup() as group:
+            options = Options(namespace=namespace, listen="127.0.0.1", port=0)
+            running = group.create_task(run_controller(client, options, version="1"))
+            try:
+                yield
+            finally:
+                running.cancel()
+
+
 class App:
     """An app under a controller, and the ready pods of both sides behind its Service at each change."""
 
@@ -82,25 +102,8 @@ class App:
         patch = {"metadata": {"annotations": {"canarycore/command": text}}}
         self.api.patch(CANARY.path(self.namespace, "podinfo"), patch)
 
-    async def until(self, is_reached):
-        async with asyncio.timeout(40):
-            while not is_reached():  # noqa: ASYNC110 - the server is in another thread
-                await asyncio.sleep(0.05)
-
-    @asynccontextmanager
-    async def controlled_again(self, client):
-        """Run another controller, with an empty memory."""
-        with hastened():
-            async with asyncio.TaskGroup() as group:
-                options = Options(namespace=self.namespace, listen="127.0.0.1", port=0)
-                running = group.create_task(run_controller(client, options, version="1"))
-                try:
-                    yield
-                finally:
-                    running.cancel()
-
     async def reach(self, phase, weight=0):
-        await self.until(lambda: (self.status().get("phase"), self.status().get("canaryWeight", 0)) == (phase, weight))
+        await until(lambda: (self.status().get("phase"), self.status().get("canaryWeight", 0)) == (phase, weight))
 
 
 @asynccontextmanager
@@ -109,8 +112,8 @@ async def controlled(client, api, server, namespace, body, *others):
     app = App(api, server, namespace)
     for each in (deployment("podinfo:1"), *others, body):
         api.create(each, namespace)
-    async with app.controlled_again(client):
+    async with controller_of(client, namespace):
         await app.reach("Initialized")
-        await app.until(lambda: app.replicas() == (REPLICAS, 0))
+        await until(lambda: app.replicas() == (REPLICAS, 0))
         app.reached.clear()
         yield app

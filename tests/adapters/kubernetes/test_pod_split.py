@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from canarycore_kubernetes.api.kinds import CANARY, DEPLOYMENT, SERVICE
-from canarycore_kubernetes.controller import run_controller
-from canarycore_kubernetes.options import Options
 from canarycore_runtime.workloads.pod_split import ANNOTATION
-from tests.adapters.kubernetes.pod_apps import REPLICAS, App, canary, controlled, deployment
-from tests.cluster.rollouts import hastened
+from tests.adapters.kubernetes.pod_apps import REPLICAS, App, canary, controlled, controller_of, deployment, until
 
 STEPS = {"stepWeights": [20, 60]}
 HOLD = {"steps": [{"weight": 40, "approval": True}]}
@@ -25,7 +20,7 @@ async def test_a_promotion_passes_each_share_and_never_has_fewer_pods(client, ap
     async with controlled(client, api, server, namespace, canary(STEPS)) as app:
         app.bring("podinfo:2")
         await app.reach("Succeeded")
-        await app.until(lambda: app.replicas() == (REPLICAS, 0))
+        await until(lambda: app.replicas() == (REPLICAS, 0))
     assert {(4, 1), (2, 3)} <= set(app.reached)
     assert min(map(sum, app.reached)) >= REPLICAS
     assert app.reached[-1] == (REPLICAS, 0)
@@ -38,10 +33,10 @@ async def test_a_rollback_fills_the_primary_first(client, api, server, namespace
     async with controlled(client, api, server, namespace, canary(HOLD)) as app:
         app.bring("podinfo:2")
         await app.reach("Progressing", 40)
-        await app.until(lambda: app.replicas() == (3, 2))
+        await until(lambda: app.replicas() == (3, 2))
         app.command("abort 1")
         await app.reach("Failed")
-        await app.until(lambda: app.replicas() == (REPLICAS, 0))
+        await until(lambda: app.replicas() == (REPLICAS, 0))
     assert min(map(sum, app.reached)) >= REPLICAS
     assert app.body(SERVICE)["spec"]["selector"] == {"app": "podinfo-primary"}
 
@@ -52,9 +47,9 @@ async def test_a_deletion_in_a_rollout_gives_the_target_all_replicas_before_the_
     async with controlled(client, api, server, namespace, canary(HOLD, revertOnDeletion=True), service()) as app:
         app.bring("podinfo:2")
         await app.reach("Progressing", 40)
-        await app.until(lambda: app.replicas() == (3, 2))
+        await until(lambda: app.replicas() == (3, 2))
         api.delete(CANARY.path(namespace, "podinfo"))
-        await app.until(lambda: app.body(CANARY) is None)
+        await until(lambda: app.body(CANARY) is None)
     assert app.body(DEPLOYMENT)["spec"]["replicas"] == REPLICAS
     assert app.body(SERVICE)["spec"]["selector"] == {"app": "podinfo"}
     assert min(map(sum, app.reached)) >= REPLICAS
@@ -67,7 +62,7 @@ async def test_workers_that_no_service_leads_to_share_their_work(client, api, se
         app.scaled.clear()
         app.bring("worker:2")
         await app.reach("Succeeded")
-        await app.until(lambda: app.replicas() == (REPLICAS, 0))
+        await until(lambda: app.replicas() == (REPLICAS, 0))
     assert app.body(SERVICE) is None
     assert {("podinfo", 1), ("podinfo-primary", 4), ("podinfo", 3), ("podinfo-primary", 2)} <= set(app.scaled)
     assert ("podinfo", REPLICAS) not in app.scaled, "the first pods are the first share"
@@ -88,12 +83,6 @@ async def test_pods_of_another_workload_are_not_led_to(client, api, server, name
         conditions = {each["type"]: each for each in app.status().get("conditions", [])}
         return "the Deployment other" in conditions.get("Blocked", {}).get("message", "")
 
-    with hastened():
-        async with asyncio.TaskGroup() as group:
-            options = Options(namespace=namespace, listen="127.0.0.1", port=0)
-            running = group.create_task(run_controller(client, options, version="1"))
-            try:
-                await app.until(is_reported)
-            finally:
-                running.cancel()
+    async with controller_of(client, namespace):
+        await until(is_reported)
     assert app.body(DEPLOYMENT, "podinfo-primary") is None

@@ -9,41 +9,20 @@ from contextlib import contextmanager
 
 import pytest
 
-from canarycore_kubernetes.api.kinds import CANARY, EVENT, POD, STATEFUL_SET
+from canarycore_kubernetes.api.kinds import CANARY, EVENT, POD
 from canarycore_kubernetes.api.metadata import REVISION
 from canarycore_kubernetes.scaling.partition import ALL_STABLE
 from canarycore_kubernetes.scaling.stateful_sets import MARKS, REVISION_OF_POD
 from canarycore_planes.control_plane.api import eventually
 from canarycore_planes.control_plane.kubelet import PodRule
+from tests.cluster.databases import LABELS, StoredDatabase, canary, service, stateful_set, tag
 from tests.cluster.rollouts import Controllers
 
 REPLICAS = 4
-LABELS = {"app": "db"}
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices"
 STEPS = {"stepWeights": [25, 50]}
 HOLD = {"steps": [{"weight": 25}, {"weight": 50, "approval": True}]}
 BUDGET = "/apis/policy/v1/namespaces/{}/poddisruptionbudgets/db"
-
-
-def stateful_set(image="db:1", **spec):
-    pod = {"terminationGracePeriodSeconds": 0, "containers": [{"name": "db", "image": image}]}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "StatefulSet",
-        "metadata": {"name": "db"},
-        "spec": {
-            "serviceName": "db",
-            "replicas": REPLICAS,
-            "selector": {"matchLabels": LABELS},
-            "template": {"metadata": {"labels": LABELS}, "spec": pod},
-            **spec,
-        },
-    }
-
-
-def service():
-    spec = {"clusterIP": "None", "selector": LABELS, "ports": [{"port": 5432}]}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "db"}, "spec": spec}
 
 
 def budget(least):
@@ -51,58 +30,13 @@ def budget(least):
     return {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "db"}, "spec": spec}
 
 
-def canary(analysis, **spec):
-    return {
-        "apiVersion": "flagger.app/v1beta1",
-        "kind": "Canary",
-        "metadata": {"name": "db"},
-        "spec": {
-            "provider": "replicas",
-            "targetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db"},
-            "analysis": {"interval": "1s", "threshold": 2, "drain": "0s", **analysis},
-            **spec,
-        },
-    }
-
-
-class Database:
+class Database(StoredDatabase):
     """A StatefulSet with its Services, under a Canary. `least` is the fewest ready endpoints since the last `mark`."""
 
     def __init__(self, api, namespace):
-        self.api, self.namespace = api, namespace
+        super().__init__(api, namespace)
         self.least, self.most = REPLICAS, {}
-        self._images = {}
         self._ended = threading.Event()
-
-    # the owner --------------------------------------------------------------------------------------------------
-
-    def bring(self, image, **spec):
-        containers = [{"name": "db", "image": image}]
-        self.patch({"spec": {"template": {"spec": {"containers": containers}}, **spec}})
-
-    def patch(self, patch):
-        self.api.patch(STATEFUL_SET.path(self.namespace, "db"), patch)
-
-    def set_partition(self, partition):
-        self.patch({"spec": {"updateStrategy": {"rollingUpdate": {"partition": partition}}}})
-
-    def command(self, text):
-        patch = {"metadata": {"annotations": {"canarycore/command": text}}}
-        self.api.patch(CANARY.path(self.namespace, "db"), patch)
-
-    # the cluster -----------------------------------------------------------------------------------------------
-
-    @property
-    def body(self):
-        return self.api.get(STATEFUL_SET.path(self.namespace, "db"))
-
-    @property
-    def partition(self):
-        return self.body["spec"]["updateStrategy"]["rollingUpdate"]["partition"]
-
-    @property
-    def status(self):
-        return (self.api.get(CANARY.path(self.namespace, "db")) or {}).get("status", {})
 
     @property
     def events(self):
@@ -117,9 +51,7 @@ class Database:
 
     def reach(self, phase, weight=0, images=None):
         def is_there():
-            status = self.status
-            there = (status.get("phase"), status.get("canaryWeight", 0)) == (phase, weight)
-            return there and (images is None or self.images() == images)
+            return self.is_at(phase, weight) and (images is None or self.images() == images)
 
         try:
             eventually(is_there, 60)
@@ -154,10 +86,6 @@ class Database:
             time.sleep(0.02)
 
 
-def tag(body):
-    return body["spec"]["containers"][0]["image"].rpartition(":")[2]
-
-
 def is_ready(body):
     conditions = body["status"].get("conditions", ())
     return "deletionTimestamp" not in body["metadata"] and any(
@@ -189,7 +117,7 @@ def begun(api, namespace, start):
     @contextmanager
     def begin(analysis, *, target=None, **spec):
         database = Database(api, namespace)
-        for body in (service(), target or stateful_set(), canary(analysis, **spec)):
+        for body in (service(), target or stateful_set(REPLICAS), canary(analysis, **spec)):
             api.create(body, namespace)
         process = start()
         database.reach("Initialized", images="1" * REPLICAS)
@@ -202,7 +130,7 @@ def begun(api, namespace, start):
 
 @pytest.mark.parametrize("policy", ["OrderedReady", "Parallel"])
 def test_a_promotion_passes_each_share_and_leaves_one_pod_out_at_most(begun, policy):
-    with begun(HOLD, target=stateful_set(podManagementPolicy=policy)) as (database, _):
+    with begun(HOLD, target=stateful_set(REPLICAS, podManagementPolicy=policy)) as (database, _):
         database.bring("db:2")
         database.reach("Progressing", 50, "1122")
         assert database.partition == 2
@@ -231,7 +159,7 @@ def test_a_rollback_gives_every_pod_its_stable_revision_again_one_by_one(begun):
 def test_a_revision_that_never_gets_ready_is_taken_back(begun, plane, namespace, policy):
     """Kubernetes waits for a broken pod for ever, even where its template is the former one again."""
     plane.kubelet.rules(PodRule(namespace=namespace, image="db:2", mode="crash"))
-    target = stateful_set(podManagementPolicy=policy)
+    target = stateful_set(REPLICAS, podManagementPolicy=policy)
     with begun(STEPS, target=target, progressDeadlineSeconds=3) as (database, _):
         database.bring("db:2")
         database.reach("Failed", images="1111")
@@ -325,13 +253,13 @@ def test_the_owner_may_scale_in_a_rollout(begun):
     with begun(HOLD) as (database, _):
         database.bring("db:2")
         database.reach("Progressing", 50, "1122")
-        database.patch({"spec": {"replicas": 6}})
+        database.patch(replicas=6)
         database.reach("Progressing", 50, "111222")
-        database.patch({"spec": {"replicas": 2}})
+        database.patch(replicas=2)
         database.reach("Progressing", 50, "12")
         database.command("approve 1")
         database.reach("Succeeded", images="22")
-        database.patch({"spec": {"replicas": 3}})
+        database.patch(replicas=3)
         database.until("222")
 
 
@@ -350,7 +278,7 @@ def test_a_disruption_budget_delays_the_way_back_and_is_reported(begun, api, nam
 
 
 def test_a_deleted_canary_gives_the_partition_back(begun, api, namespace):
-    target = stateful_set(updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"partition": 1}})
+    target = stateful_set(REPLICAS, updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"partition": 1}})
     with begun(HOLD, target=target, revertOnDeletion=True) as (database, _):
         database.bring("db:2")
         database.reach("Progressing", 50, "1122")
@@ -370,7 +298,7 @@ def test_a_deleted_canary_gives_the_partition_back(begun, api, namespace):
 )
 def test_an_unsound_stateful_set_is_left_alone_and_reported(api, namespace, start, spec, text):
     database = Database(api, namespace)
-    for body in (stateful_set(**spec), canary(STEPS)):
+    for body in (stateful_set(REPLICAS, **spec), canary(STEPS)):
         api.create(body, namespace)
     start()
     eventually(lambda: any(text in each["message"] for each in database.status.get("conditions", ())), 60)
